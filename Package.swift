@@ -1,0 +1,100 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The layering of ARCHITECTURE.md, as SwiftPM sees it: a target lists exactly the targets it may import.
+// `Tests/Tidy` holds every `import` in Sources against this same table.
+
+let common: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  .treatAllWarnings(as: .error),
+]
+/// Cores never touch memory by hand, so the compiler is told to say so.
+let core: [SwiftSetting] = common + [.strictMemorySafety()]
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
+
+let package = Package(
+  name: "apus",
+  platforms: [.macOS("26.0")],
+  products: [
+    .executable(name: "apus", targets: ["apus"]),
+    .library(name: "KafkaClient", targets: ["KafkaClient"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+  ],
+  targets: [
+    // Ground: values and the few algorithms everything stands on.
+    .systemLibrary(name: "CISAL", path: "Sources/Ground/System/CISAL", pkgConfig: "libisal",
+      providers: [.apt(["libisal-dev"]), .brew(["isa-l"])]),
+    .target(name: "Base", dependencies: ["CISAL", collections], path: "Sources/Ground/Base", swiftSettings: common),
+    .target(name: "Model", dependencies: ["Base"], path: "Sources/Ground/Model", swiftSettings: core),
+
+    // Formats: bytes <-> values, no policy.
+    .systemLibrary(name: "CZstd", path: "Sources/Formats/System/CZstd", pkgConfig: "libzstd",
+      providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
+    .systemLibrary(name: "CLZ4", path: "Sources/Formats/System/CLZ4", pkgConfig: "liblz4",
+      providers: [.apt(["liblz4-dev"]), .brew(["lz4"])]),
+    .systemLibrary(name: "CSnappy", path: "Sources/Formats/System/CSnappy", pkgConfig: "snappy",
+      providers: [.apt(["libsnappy-dev"]), .brew(["snappy"])]),
+    .systemLibrary(name: "CZlib", path: "Sources/Formats/System/CZlib", pkgConfig: "zlib",
+      providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+    .target(name: "Compression", dependencies: ["Base", "CZstd", "CLZ4", "CSnappy", "CZlib"],
+      path: "Sources/Formats/Compression", swiftSettings: common),
+    .target(name: "Records", dependencies: ["Base", "Model", "Compression", nioCore],
+      path: "Sources/Formats/Records", swiftSettings: common),
+    .target(name: "Wire", dependencies: ["Base", "Model", nioCore], path: "Sources/Formats/Wire",
+      exclude: ["Schemas/README.md"], swiftSettings: common, plugins: ["WirePlugin"]),
+
+    // Cores: pure machines.
+    .target(name: "Metadata", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Metadata", swiftSettings: core),
+    .target(name: "Replication", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Replication", swiftSettings: core),
+    .target(name: "LogCore", dependencies: ["Base", "Model", collections], path: "Sources/Cores/LogCore", swiftSettings: core),
+
+    // Engine: drives the cores through ports.
+    .target(name: "Environment", dependencies: ["Base", "Model", nioCore], path: "Sources/Engine/Environment", swiftSettings: common),
+    .target(name: "Storage", dependencies: ["Base", "Model", "Records", "Compression", "LogCore", "Environment", nioCore, collections],
+      path: "Sources/Engine/Storage", swiftSettings: common),
+    .target(name: "Controller",
+      dependencies: ["Base", "Model", "Wire", "Records", "Metadata", "Storage", "Environment", nioCore],
+      path: "Sources/Engine/Controller", swiftSettings: common),
+    .target(name: "Broker",
+      dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Metadata", "Replication", "LogCore",
+        "Environment", "Storage", "Controller", nioCore, collections],
+      path: "Sources/Engine/Broker", swiftSettings: common),
+
+    // Edges: the only code that touches the operating system.
+    .target(name: "CPosix", path: "Sources/Edges/System/CPosix"),
+    .target(name: "PosixDisk", dependencies: ["Base", "Environment", "CPosix", nioCore], path: "Sources/Edges/PosixDisk", swiftSettings: common),
+    .target(name: "NIOServer", dependencies: ["Base", "Model", "Wire", "Environment", "Broker", nioCore, nioPosix],
+      path: "Sources/Edges/NIOServer", swiftSettings: common),
+    .target(name: "Observability", dependencies: ["Base", "Model", "Environment", logging], path: "Sources/Edges/Observability", swiftSettings: common),
+    .target(name: "KafkaClient", dependencies: ["Base", "Model", "Compression", "Records", "Wire", nioCore, nioPosix, collections],
+      path: "Sources/Edges/KafkaClient", swiftSettings: common),
+
+    // Lab: the virtual environment.
+    .target(name: "VirtualWorld", dependencies: ["Base", "Model", "Environment", nioCore], path: "Sources/Lab/VirtualWorld", swiftSettings: common),
+
+    // Tools: thin mains.
+    .executableTarget(name: "wiregen", path: "Sources/Tools/wiregen", swiftSettings: common),
+    .plugin(name: "WirePlugin", capability: .buildTool(), dependencies: ["wiregen"]),
+    .executableTarget(name: "apus",
+      dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Metadata", "LogCore", "Environment", "Storage",
+        "Controller", "Broker", "NIOServer", "PosixDisk", "Observability", "KafkaClient",
+        argumentParser, logging, histogram, nioCore, nioPosix],
+      path: "Sources/Tools/apus", swiftSettings: common),
+  ],
+  swiftLanguageModes: [.v6]
+)

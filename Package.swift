@@ -55,8 +55,7 @@ let package = Package(
       path: "Sources/Formats/Compression", swiftSettings: common),
     .target(name: "Records", dependencies: ["Base", "Model", "Compression", nioCore],
       path: "Sources/Formats/Records", swiftSettings: common),
-    .target(name: "Wire", dependencies: ["Base", "Model", nioCore], path: "Sources/Formats/Wire",
-      exclude: ["Schemas/README.md"], swiftSettings: common, plugins: ["WirePlugin"]),
+    .target(name: "Wire", dependencies: ["Base", "Model", nioCore], path: "Sources/Formats/Wire", swiftSettings: common, plugins: ["WirePlugin"]),
 
     // Cores: pure machines.
     .target(name: "Metadata", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Metadata", swiftSettings: core),
@@ -95,6 +94,33 @@ let package = Package(
         "Controller", "Broker", "NIOServer", "PosixDisk", "Observability", "KafkaClient",
         argumentParser, logging, histogram, nioCore, nioPosix],
       path: "Sources/Tools/apus", swiftSettings: common),
+
+    // Tests. One unit target per target; the others are named for what they prove.
+    .testTarget(name: "BaseTests", dependencies: ["Base", "Model"], path: "Tests/Unit/BaseTests", swiftSettings: common),
+    .testTarget(name: "CompressionTests", dependencies: ["Base", "Compression"], path: "Tests/Unit/CompressionTests", swiftSettings: common),
+    .testTarget(name: "RecordsTests", dependencies: ["Base", "Model", "Compression", "Records", nioCore], path: "Tests/Unit/RecordsTests", swiftSettings: common),
+    .testTarget(name: "WireTests", dependencies: ["Base", "Model", "Wire", nioCore], path: "Tests/Unit/WireTests", swiftSettings: common),
+    .testTarget(name: "MetadataTests", dependencies: ["Base", "Model", "Metadata"], path: "Tests/Unit/MetadataTests", swiftSettings: common),
+    .testTarget(name: "ReplicationTests", dependencies: ["Base", "Model", "Replication"], path: "Tests/Unit/ReplicationTests", swiftSettings: common),
+    .testTarget(name: "LogCoreTests", dependencies: ["Base", "Model", "LogCore"], path: "Tests/Unit/LogCoreTests", swiftSettings: common),
+    .testTarget(name: "StorageTests",
+      dependencies: ["Base", "Model", "Compression", "Records", "LogCore", "Environment", "Storage", "PosixDisk", "VirtualWorld", nioCore],
+      path: "Tests/Unit/StorageTests", swiftSettings: common),
+    .testTarget(name: "ControllerTests",
+      dependencies: ["Base", "Model", "Wire", "Records", "Metadata", "Environment", "Storage", "Controller", "VirtualWorld", nioCore],
+      path: "Tests/Unit/ControllerTests", swiftSettings: common),
+    .testTarget(name: "BrokerTests",
+      dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Metadata", "Replication", "LogCore", "Environment",
+        "Storage", "Controller", "Broker", "VirtualWorld", nioCore],
+      path: "Tests/Unit/BrokerTests", swiftSettings: common),
+    .testTarget(name: "NIOServerTests",
+      dependencies: ["Base", "Model", "Wire", "Environment", "Broker", "NIOServer", "VirtualWorld", nioCore, nioPosix],
+      path: "Tests/Unit/NIOServerTests", swiftSettings: common),
+    .testTarget(name: "KafkaClientTests",
+      dependencies: ["Base", "Model", "Compression", "Records", "Wire", "KafkaClient", nioCore, nioPosix],
+      path: "Tests/Unit/KafkaClientTests", swiftSettings: common),
+    .testTarget(name: "ApusTests", dependencies: ["apus"], path: "Tests/Unit/ApusTests", swiftSettings: common),
+    .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: common),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,5 +1,5 @@
-public import Environment
-public import NIOCore
+package import Environment
+package import NIOCore
 
 /// One answer as it leaves a connection: its bytes in order, parts of them still in files so that they go out by `sendfile`.
 /// The 4-byte length prefix is part of the first piece.

@@ -1,4 +1,3 @@
-public import Base
 
 /// The file system as the storage engine sees it. Paths are absolute or relative to the process, separated by `/`.
 ///

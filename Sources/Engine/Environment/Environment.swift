@@ -1,5 +1,5 @@
-public import Base
-public import Model
+package import Base
+package import Model
 
 /// Everything a node needs from outside itself: a disk, clocks, timers, threads for blocking work, and randomness.
 ///

@@ -1,5 +1,4 @@
-public import Model
-public import NIOCore
+package import Model
 
 /// The 61 bytes in front of every record batch of format 2, as values (Kafka protocol guide, "Record Batch").
 ///

@@ -1,5 +1,3 @@
-public import Base
-
 /// An integer with a meaning: values of different kinds cannot be mixed, and raw integers do not cross target boundaries.
 package protocol Newtype: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible
 where RawValue: FixedWidthInteger & Sendable {

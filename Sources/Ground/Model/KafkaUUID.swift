@@ -1,5 +1,3 @@
-public import Base
-
 /// A 128-bit identifier in Kafka's form: topic ids, directory ids, incarnation ids and (as text) cluster ids.
 ///
 /// Its text form is unpadded URL-safe base64 of the 16 bytes, 22 characters (`org.apache.kafka.common.Uuid`).

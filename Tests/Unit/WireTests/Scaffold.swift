@@ -1,0 +1,1 @@
+// Scaffold: goes when the target gets its first file.

@@ -24,7 +24,8 @@ package protocol DiskPort: Sendable {
   func removeTree(_ path: String) throws(DiskError)
   /// Makes the names in a directory durable. Blocks.
   func syncDirectory(_ path: String) throws(DiskError)
-  /// Takes an exclusive lock on the file (created if missing), held until the value is released. Throws `.locked` if another process has it.
+  /// Takes an exclusive lock on the file (created if missing), held until the value is released.
+  /// Throws `.locked` if another process has it.
   func lock(_ path: String) throws(DiskError) -> Lock
   /// Bytes that can still be written to the file system that holds `path`.
   func freeByteCount(at path: String) throws(DiskError) -> Int64
@@ -50,6 +51,7 @@ package protocol DiskFile: AnyObject, Sendable {
   var descriptor: CInt? { get }
 }
 
+/// What `open` does with a file that is there, or is not.
 package enum OpenMode: Sendable, Hashable {
   /// Must exist; reads only.
   case read
@@ -61,8 +63,10 @@ package enum OpenMode: Sendable, Hashable {
   case createNew
 }
 
+/// What a name in a directory stands for.
 package enum EntryKind: Sendable, Hashable { case file, directory, other }
 
+/// One name in a directory.
 package struct DirectoryEntry: Sendable, Hashable {
   package var name: String
   package var kind: EntryKind
@@ -73,7 +77,8 @@ package struct DirectoryEntry: Sendable, Hashable {
 package struct DiskError: Error, Hashable, Sendable, CustomStringConvertible {
   package enum Kind: Hashable, Sendable {
     case notFound, alreadyExists, noSpace, readOnly, permissionDenied, locked, tooManyOpenFiles, notADirectory
-    /// The device or the file system failed (EIO and anything not listed). After a failed `sync` nothing written since the last good one may be trusted.
+    /// The device or the file system failed (EIO and anything not listed). After a failed `sync` nothing
+    /// written since the last good one may be trusted.
     case io
   }
   package var kind: Kind

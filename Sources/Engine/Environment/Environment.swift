@@ -26,6 +26,7 @@ package protocol Environment: Sendable {
   func entropy() -> UInt64
 }
 
+/// A timer that was set.
 package protocol TimerHandle: Sendable {
   func cancel()
 }

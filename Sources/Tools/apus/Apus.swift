@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// The one executable: broker, client and benchmark.
+/// The one executable: broker, client and benchmark. Each subcommand lives in a folder of its own beside this file.
 @main
 struct Apus: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -15,6 +15,7 @@ struct Apus: AsyncParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
+      StartCommand.self
     ]
   )
 }

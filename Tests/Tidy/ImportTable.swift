@@ -1,0 +1,47 @@
+/// Which target may import what: the table of ARCHITECTURE.md. `Package.swift` and every `import` are held against it.
+enum ImportTable {
+  /// From low to high: a folder imports only from folders above it in this list, and sideways only as `allowed` says.
+  static let layers = ["Ground", "Formats", "Cores", "Engine", "Edges", "Lab", "Tools"]
+
+  private static let ground = ["Base", "Model"]
+  private static let formats = ["Compression", "Records", "Wire"]
+  private static let cores = ["Metadata", "Replication", "LogCore"]
+  private static let engine = ["Environment", "Storage", "Controller", "Broker"]
+  private static let edges = ["NIOServer", "PosixDisk", "Observability", "KafkaClient"]
+
+  /// Target to the modules it may import besides the standard library. A target that is not listed may not exist.
+  static let allowed: [String: Set<String>] = [
+    "Base": ["CISAL", "Collections", "DequeModule"],
+    "Model": ["Base"],
+    "Compression": ["Base", "CZstd", "CLZ4", "CSnappy", "CZlib"],
+    "Records": ["Base", "Model", "Compression", "NIOCore"],
+    "Wire": ["Base", "Model", "NIOCore"],
+    "Metadata": ["Base", "Model", "Collections"],
+    "Replication": ["Base", "Model", "Collections"],
+    "LogCore": ["Base", "Model", "Collections"],
+    "Environment": ["Base", "Model", "NIOCore"],
+    "Storage": ["Base", "Model", "Records", "Compression", "LogCore", "Environment", "NIOCore", "Collections"],
+    "Controller": ["Base", "Model", "Wire", "Records", "Metadata", "Storage", "Environment", "NIOCore"],
+    "Broker": Set(Self.ground + Self.formats + Self.cores + ["Environment", "Storage", "Controller", "NIOCore", "Collections"]),
+    "PosixDisk": ["Base", "Environment", "CPosix", "NIOCore"],
+    "NIOServer": ["Base", "Model", "Wire", "Environment", "Broker", "NIOCore", "NIOPosix"],
+    "Observability": ["Base", "Model", "Environment", "Logging"],
+    "KafkaClient": Set(Self.ground + Self.formats + ["NIOCore", "NIOPosix", "Collections"]),
+    "VirtualWorld": ["Base", "Model", "Environment", "NIOCore"],
+    "wiregen": [],
+    "apus": Set(
+      Self.ground + Self.formats + Self.cores + Self.engine + Self.edges
+        + ["ArgumentParser", "Logging", "Histogram", "NIOCore", "NIOPosix"]),
+  ]
+
+  /// Modules that come with the toolchain, and the layers that may use them. Cores have no use for any of them.
+  static let toolchain: [String: Set<String>] = [
+    "Synchronization": ["Ground", "Formats", "Engine", "Edges", "Lab", "Tools"],
+    "Glibc": ["Ground", "Formats", "Edges", "Tools"],
+    "Musl": ["Ground", "Formats", "Edges", "Tools"],
+    "Darwin": ["Ground", "Formats", "Edges", "Tools"],
+    "Foundation": ["Tools"],
+    "FoundationEssentials": ["Tools"],
+    "Dispatch": ["Edges", "Tools"],
+  ]
+}

@@ -32,11 +32,32 @@ package struct BatchHeader: Hashable, Sendable {
 
   /// The whole batch in bytes, header included.
   package var totalByteCount: Int { Int(self.batchLength) + Self.logOverhead }
-  package var lastOffset: Offset { self.baseOffset + Int64(self.lastOffsetDelta) }
+  // The two wrap around rather than trap: a header may be asked before it is checked, and may say anything.
+  package var lastOffset: Offset { Offset(self.baseOffset.rawValue &+ Int64(self.lastOffsetDelta)) }
   /// The offset after the last record.
-  package var nextOffset: Offset { self.baseOffset + Int64(self.lastOffsetDelta) + 1 }
+  package var nextOffset: Offset { Offset(self.lastOffset.rawValue &+ 1) }
   package var lastSequence: Int32 {
     self.baseSequence < 0 ? -1 : Int32(truncatingIfNeeded: (Int64(self.baseSequence) + Int64(self.lastOffsetDelta)) & 0x7FFF_FFFF)
+  }
+
+  package init(
+    baseOffset: Offset, batchLength: Int32, partitionLeaderEpoch: LeaderEpoch, magic: Int8, crc: UInt32, attributes: BatchAttributes,
+    lastOffsetDelta: Int32, baseTimestamp: Timestamp, maxTimestamp: Timestamp, producerID: ProducerID,
+    producerEpoch: ProducerEpoch, baseSequence: Int32, recordCount: Int32
+  ) {
+    self.baseOffset = baseOffset
+    self.batchLength = batchLength
+    self.partitionLeaderEpoch = partitionLeaderEpoch
+    self.magic = magic
+    self.crc = crc
+    self.attributes = attributes
+    self.lastOffsetDelta = lastOffsetDelta
+    self.baseTimestamp = baseTimestamp
+    self.maxTimestamp = maxTimestamp
+    self.producerID = producerID
+    self.producerEpoch = producerEpoch
+    self.baseSequence = baseSequence
+    self.recordCount = recordCount
   }
 
   /// Reads the fields; nil if fewer than 61 bytes are there. Checks nothing else.

@@ -55,7 +55,8 @@ let package = Package(
       path: "Sources/Formats/Compression", swiftSettings: common),
     .target(name: "Records", dependencies: ["Base", "Model", "Compression", nioCore],
       path: "Sources/Formats/Records", swiftSettings: common),
-    .target(name: "Wire", dependencies: ["Base", "Model", nioCore], path: "Sources/Formats/Wire", swiftSettings: common, plugins: ["WirePlugin"]),
+    .target(name: "Wire", dependencies: ["Base", "Model", nioCore], path: "Sources/Formats/Wire", exclude: ["Schemas/README.md"],
+      swiftSettings: common, plugins: ["WirePlugin"]),
 
     // Cores: pure machines.
     .target(name: "Metadata", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Metadata", swiftSettings: core),

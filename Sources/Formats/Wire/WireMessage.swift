@@ -1,0 +1,52 @@
+package import NIOCore
+
+/// A structure of the protocol: a whole message, or one nested in it. Generated from the files in `Schemas`.
+///
+/// `init(from:version:)` reads exactly the fields of `version`; the others get Kafka's defaults. `encode` writes exactly the fields of
+/// `version` and omits the rest, whatever it holds: Kafka's generated code throws if such a field is not ignorable, ours leaves the choice
+/// of a version that can carry the values to the caller. A version must be one that the message has.
+package protocol WireStruct: Hashable, Sendable {
+  init()
+  init(from reader: inout WireReader, version: Int16) throws(WireError)
+  func encode(into writer: inout WireWriter, version: Int16)
+}
+
+/// A whole request, response or stored record.
+package protocol VersionedMessage: WireStruct {
+  /// Every version that the schema describes.
+  static var supportedVersions: ClosedRange<Int16> { get }
+  /// Whether `version` has compact lengths and tagged fields (KIP-482).
+  static func isFlexible(_ version: Int16) -> Bool
+}
+
+/// A request or a response.
+package protocol WireMessage: VersionedMessage {
+  static var apiKey: ApiKey { get }
+}
+
+/// A request, which knows its answer.
+package protocol ApiRequest: WireMessage {
+  associatedtype Response: WireMessage
+}
+
+/// A record of the metadata log.
+package protocol MetadataRecordValue: VersionedMessage {
+  /// The record's type in the frame (Kafka's `apiKey` of a metadata record).
+  static var apiKey: Int16 { get }
+}
+
+extension VersionedMessage {
+  /// Decodes a whole message: bytes beyond its end are an error.
+  package init(decoding buffer: ByteBuffer, version: Int16) throws(WireError) {
+    var reader = WireReader(buffer)
+    self = try Self(from: &reader, version: version)
+    try reader.finish("end of message")
+  }
+
+  /// The message alone, without header and length.
+  package func encoded(version: Int16) -> WireWriter {
+    var writer = WireWriter()
+    self.encode(into: &writer, version: version)
+    return writer
+  }
+}

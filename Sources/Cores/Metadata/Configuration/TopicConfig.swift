@@ -80,7 +80,7 @@ package struct TopicConfig: Sendable, Hashable {
     if self.minCompactionLag > self.maxCompactionLag {
       throw ConfigError(
         "min.compaction.lag.ms",
-        "conflict topic config setting min.compaction.lag.ms (\(self.minCompactionLag.wholeMilliseconds)) > "
+        "min.compaction.lag.ms (\(self.minCompactionLag.wholeMilliseconds)) must not be greater than "
           + "max.compaction.lag.ms (\(self.maxCompactionLag.wholeMilliseconds))")
     }
     if self.cleanupPolicy.isEmpty { throw .invalid("cleanup.policy", "", "must name delete, compact or both") }

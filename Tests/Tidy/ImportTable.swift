@@ -26,7 +26,7 @@ enum ImportTable {
     "PosixDisk": ["Base", "Environment", "CPosix", "NIOCore"],
     "NIOServer": ["Base", "Model", "Wire", "Environment", "Broker", "NIOCore", "NIOPosix"],
     "Observability": ["Base", "Model", "Environment", "Logging"],
-    "KafkaClient": Set(Self.ground + Self.formats + ["NIOCore", "NIOPosix", "Collections"]),
+    "KafkaClient": Set(Self.ground + Self.formats + ["NIOCore", "NIOPosix", "Collections", "DequeModule"]),
     "VirtualWorld": ["Base", "Model", "Environment", "NIOCore"],
     "wiregen": [],
     "apus": Set(

@@ -37,6 +37,8 @@ package enum WorkLane: Hashable, Sendable {
   case sync(logDirectory: Int)
   /// fsync of the metadata log.
   case metadata
+  /// Opening of partition logs at start, several workers at once. Unused afterwards.
+  case loading(worker: Int)
   /// Deletion, truncation, retention, checkpoints: work nobody waits for.
   case background
 }

@@ -12,6 +12,11 @@ public final class KafkaAdmin: Sendable {
 
   public init(_ configuration: ClientConfiguration) { self.cluster = ClusterClient(configuration) }
 
+  deinit {
+    let cluster = self.cluster
+    cluster.eventLoop.execute { cluster.close() }
+  }
+
   /// Closes the connections. Calls that wait fail with `.closed`.
   public func close() async {
     _ = try? await self.cluster.onLoop { [cluster] in

@@ -38,6 +38,14 @@ public final class KafkaProducer: Sendable {
     self.sender.access = { [weak self] body in self?.state.withLock { body(&$0) } }
   }
 
+  deinit {
+    let (cluster, sender) = (self.cluster, self.sender)
+    cluster.eventLoop.execute {
+      sender.stop()
+      cluster.close()
+    }
+  }
+
   // MARK: Sending
 
   /// Produces one record and waits until it is delivered as the configuration's `acknowledgement` says.

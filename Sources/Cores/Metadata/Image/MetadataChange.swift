@@ -39,7 +39,8 @@ package struct BrokerRegistrationChange: Sendable, Hashable {
   package var nodeID: NodeID
   package var epoch: BrokerEpoch
   package var isFenced: Bool?
-  package var isInControlledShutdown: Bool?
+  /// The record can only say that a shutdown begins: it ends with a new registration.
+  package var beginsControlledShutdown = false
   package var logDirectories: [KafkaUUID]?
   package init(_ nodeID: NodeID, epoch: BrokerEpoch) { (self.nodeID, self.epoch) = (nodeID, epoch) }
 }

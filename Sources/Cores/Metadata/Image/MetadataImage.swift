@@ -84,7 +84,7 @@ package struct MetadataImage: Sendable, Hashable {
     case .brokerRegistrationChange(let change):
       let place = try self.place(of: change.nodeID, change.epoch, &delta)
       if let isFenced = change.isFenced { self.brokers[place].isFenced = isFenced }
-      if let shutdown = change.isInControlledShutdown { self.brokers[place].isInControlledShutdown = shutdown }
+      if change.beginsControlledShutdown { self.brokers[place].isInControlledShutdown = true }
       if let directories = change.logDirectories { self.brokers[place].logDirectories = directories }
     case .fenceBroker(let id, let epoch): self.brokers[try self.place(of: id, epoch, &delta)].isFenced = true
     case .unfenceBroker(let id, let epoch): self.brokers[try self.place(of: id, epoch, &delta)].isFenced = false

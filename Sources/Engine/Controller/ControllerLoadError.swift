@@ -1,0 +1,21 @@
+package import Metadata
+package import Model
+
+/// Why the controller cannot start on this log.
+package enum ControllerLoadError: Error, Sendable, Hashable, CustomStringConvertible {
+  case log(MetadataLogError)
+  case record(at: Offset, MetadataRecordError)
+  case replay(at: Offset, ReplayError)
+  case metadataVersion(Int16)
+
+  package var description: String {
+    switch self {
+    case .log(let error): "the metadata log cannot be used: \(error)"
+    case .record(let offset, let error): "the record at offset \(offset) of the metadata log cannot be used: \(error)"
+    case .replay(let offset, let error): "the record at offset \(offset) of the metadata log does not fit those before it: \(error)"
+    case .metadataVersion(let level):
+      "the metadata log has metadata.version \(level), which is not among those that this version of Apus works with: "
+        + "\(MetadataVersion.minimum) to \(MetadataVersion.latest)"
+    }
+  }
+}

@@ -15,7 +15,7 @@ extension [UInt8]: CompressionOutput {
   ) throws(E) {
     // An array cannot grow without being initialized; the hot paths use `ByteBuffer`, which can.
     let start = self.count
-    self.append(contentsOf: repeatElement(0, count: byteCount))
+    self.append(contentsOf: [UInt8](repeating: 0, count: byteCount))
     let result = self.withUnsafeMutableBytes { bytes in
       Result { () throws(E) -> Int in try body(UnsafeMutableRawBufferPointer(rebasing: bytes[start...])) }
     }

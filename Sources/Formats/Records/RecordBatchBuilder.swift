@@ -72,6 +72,8 @@ package struct RecordBatchBuilder: Sendable {
   ///
   /// - Parameter offsetDelta: its offset less the batch's base offset, larger than the one before it; nil for the next. Compaction
   ///   keeps the gaps it makes.
+  // Two literal nils mean the other one.
+  @_disfavoredOverload
   package mutating func append(
     timestamp: Timestamp, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: [RecordHeader] = [],
     offsetDelta: Int32? = nil

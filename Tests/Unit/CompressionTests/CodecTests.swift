@@ -1,38 +1,5 @@
-import Base
+import Compression
 import Testing
-
-@testable import Compression
-
-private func compressed(_ bytes: [UInt8], _ codec: CompressionCodec, level: Int? = nil, with compressor: Compressor) throws -> [UInt8] {
-  var output: [UInt8] = []
-  try bytes.withUnsafeBytes { input in try compressor.compress(input, codec: codec, level: level, into: &output) }
-  return output
-}
-
-private func decompressed(
-  _ bytes: [UInt8], _ codec: CompressionCodec, limit: Int = 64 << 20, with decompressor: Decompressor
-) throws -> [UInt8] {
-  var output: [UInt8] = []
-  try bytes.withUnsafeBytes { input in try decompressor.decompress(input, codec: codec, limit: limit, into: &output) }
-  return output
-}
-
-/// Lines that repeat with variations, as logs do; `count` bytes of them.
-private func logLikeBytes(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
-  var generator = SeededGenerator(seed: seed)
-  var bytes: [UInt8] = []
-  while bytes.count < count {
-    bytes.append(contentsOf: "time=\(generator.next() % 1_000_000) level=info path=/v1/items/\(generator.next() % 512)\n".utf8)
-  }
-  return Array(bytes[..<count])
-}
-
-private func randomBytes(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
-  var generator = SeededGenerator(seed: seed)
-  return (0..<count).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
-}
-
-private let realCodecs = CompressionCodec.allCases.filter { $0 != .none }
 
 @Suite struct CodecTests {
   @Test(arguments: CompressionCodec.allCases)
@@ -67,5 +34,52 @@ private let realCodecs = CompressionCodec.allCases.filter { $0 != .none }
       // An error leaves the context usable.
       #expect(try decompressed(small, codec, limit: count, with: decompressor).count == count)
     }
+  }
+
+  @Test func namesAndNumbersAreKafkas() {
+    #expect(CompressionCodec.allCases.map(\.name) == ["none", "gzip", "snappy", "lz4", "zstd"])
+    #expect(CompressionCodec.allCases.map(\.rawValue) == [0, 1, 2, 3, 4])
+    for codec in CompressionCodec.allCases { #expect(CompressionCodec(name: codec.name) == codec) }
+    #expect(CompressionCodec(name: "producer") == nil)
+    #expect(CompressionCodec(name: "GZIP") == nil)
+    #expect(CompressionCodec(rawValue: 5) == nil)
+  }
+
+  @Test func levelsAreKafkas() throws {
+    let bytes = logLikeBytes(200_000)
+    let compressor = Compressor()
+    for (codec, fast, thorough, refused) in [
+      (CompressionCodec.gzip, 1, 9, [0, 10, -2]), (.lz4, 1, 17, [0, 18, -1]), (.zstd, -100, 19, [23, -131_073]),
+    ] {
+      let (large, small) = (
+        try compressed(bytes, codec, level: fast, with: compressor), try compressed(bytes, codec, level: thorough, with: compressor)
+      )
+      #expect(small.count < large.count, "\(codec): the level has no effect")
+      // The level of the call before does not stick.
+      #expect(try compressed(bytes, codec, level: fast, with: compressor) == large)
+      #expect(try compressed(bytes, codec, with: compressor) == compressed(bytes, codec, level: codec.defaultLevel))
+      for level in refused {
+        #expect(throws: CompressionError.unsupportedLevel(codec, level: level)) {
+          try compressed(bytes, codec, level: level, with: compressor)
+        }
+        #expect(!codec.accepts(level: level))
+      }
+      #expect(codec.accepts(level: fast) && codec.accepts(level: thorough) && codec.accepts(level: codec.defaultLevel!))
+    }
+    // Codecs without levels take any and ignore it.
+    #expect(try compressed(bytes, .snappy, level: 99) == compressed(bytes, .snappy))
+    #expect(!CompressionCodec.snappy.accepts(level: 1))
+  }
+
+  @Test(arguments: realCodecs)
+  func whatIsAppendedFollowsWhatWasThere(codec: CompressionCodec) throws {
+    let bytes = logLikeBytes(1_000)
+    let small = try compressed(bytes, codec)
+    var output: [UInt8] = [1, 2, 3]
+    try bytes.withUnsafeBytes { try Compressor().compress($0, codec: codec, into: &output) }
+    #expect(output == [1, 2, 3] + small)
+    output = [4, 5]
+    try small.withUnsafeBytes { try Decompressor().decompress($0, codec: codec, limit: 1_000, into: &output) }
+    #expect(output == [4, 5] + bytes)
   }
 }

@@ -1,0 +1,151 @@
+package import Base
+package import Broker
+package import Environment
+package import NIOCore
+
+/// One connection without its socket: cuts bytes into requests, numbers them, puts answers in order, and says when to read, when to
+/// stop, and when to close. The handler that owns it does what it says.
+///
+/// A request is served only while the connection is within its limits, so a client that sends without reading, or sends faster than it
+/// is answered, fills its own socket and nothing else.
+package struct ConnectionMachine<File: DiskFile> {
+  package enum Step {
+    /// Serve this request; its answer belongs to `slot`.
+    case request(slot: UInt64, frame: ByteBuffer)
+    /// Nothing to serve now.
+    case pause
+  }
+
+  /// Why the connection ends.
+  package enum CloseReason: Hashable, Sendable, CustomStringConvertible {
+    case framing(FramingError)
+    /// The broker refused a request in a way that leaves no answer.
+    case refused(String)
+    /// The peer closed its side, and everything it asked for has been answered.
+    case peerClosed
+    case idle
+    /// The peer did not take its last answers in time.
+    case closingTooSlow
+    /// The node stops.
+    case shutdown
+
+    package var description: String {
+      switch self {
+      case .framing(let error): error.description
+      case .refused(let reason): reason
+      case .peerClosed: "closed by the client"
+      case .idle: "idle for longer than connections.max.idle.ms"
+      case .closingTooSlow: "the client did not take its last answers in time"
+      case .shutdown: "the node stops"
+      }
+    }
+  }
+
+  package let limits: ServerLimits
+  package var splitter: FrameSplitter
+  private var answers = AnswerQueue<File>()
+  /// Answers that may leave, in order. The handler takes them all with `takeReady`.
+  private var ready: [OutgoingFrame<File>] = []
+  private var readyByteCount = 0
+  /// The socket takes more: what was written before is below the limit.
+  private var isWritable = true
+  private var inputIsClosed = false
+  /// Set when the end is decided: answers of slots before it still leave, the others are dropped.
+  private var closing: (reason: CloseReason, before: UInt64, since: Instant)?
+  private var lastActivity: Instant
+
+  package init(limits: ServerLimits, now: Instant) {
+    self.limits = limits
+    self.splitter = FrameSplitter(frameByteCountMax: limits.frameByteCountMax)
+    self.lastActivity = now
+  }
+
+  /// Requests that were given out and whose answers have not left.
+  package var inFlightCount: Int { self.answers.count }
+  /// Bytes of answers held here, not yet handed to the socket.
+  package var outboundByteCount: Int { self.readyByteCount + self.answers.parkedByteCount }
+
+  /// A further request may be served.
+  private var mayServe: Bool {
+    self.closing == nil && self.isWritable && self.answers.count < self.limits.inFlightRequestsMax
+      && self.outboundByteCount < self.limits.outboundByteCountMax
+  }
+
+  /// The socket should be read. False while requests that are already here must wait.
+  package var wantsRead: Bool { self.mayServe && !self.inputIsClosed && !self.splitter.hasFrame }
+
+  // MARK: Inputs
+
+  /// Bytes arrived, in the buffer from `splitter.bufferForRead`.
+  package mutating func receive(_ buffer: ByteBuffer, now: Instant) {
+    self.lastActivity = now
+    self.splitter.receive(buffer)
+  }
+
+  /// The next request, if one is complete and may be served. Bytes that are no requests begin the end of the connection.
+  package mutating func next(now: Instant) -> Step {
+    guard self.mayServe else { return .pause }
+    switch self.splitter.next() {
+    case .frame(let frame): return .request(slot: self.answers.open(), frame: frame)
+    case .incomplete: return .pause
+    case .broken(let error):
+      self.close(.framing(error), before: self.answers.nextSlot, now: now)
+      return .pause
+    }
+  }
+
+  /// The answer of `slot`; nil: none is due.
+  package mutating func answer(_ slot: UInt64, _ frame: OutgoingFrame<File>?) {
+    if let closing = self.closing, slot >= closing.before { return }
+    let before = self.ready.count
+    let wasWaiting = self.answers.answer(slot, frame, into: &self.ready)
+    invariant(wasWaiting, "slot \(slot) was answered twice, or never asked")
+    for frame in self.ready[before...] { self.readyByteCount += frame.byteCount }
+  }
+
+  /// The socket became full or has room again.
+  package mutating func writabilityChanged(_ isWritable: Bool, now: Instant) {
+    self.isWritable = isWritable
+    self.lastActivity = now
+  }
+
+  /// The peer will send no more.
+  package mutating func inputClosed(now: Instant) {
+    self.inputIsClosed = true
+    self.lastActivity = now
+  }
+
+  /// Ends the connection after the answers of the slots before `before` have left (nil: of all slots given out so far).
+  /// The first reason stays.
+  package mutating func close(_ reason: CloseReason, before: UInt64? = nil, now: Instant) {
+    if self.closing == nil { self.closing = (reason, before ?? self.answers.nextSlot, now) }
+  }
+
+  // MARK: Outputs
+
+  package var hasReady: Bool { !self.ready.isEmpty }
+
+  /// What is to be written now, in order. `frames` is replaced; its storage is reused.
+  package mutating func takeReady(_ frames: inout [OutgoingFrame<File>], now: Instant) {
+    frames.removeAll(keepingCapacity: true)
+    swap(&frames, &self.ready)
+    self.readyByteCount = 0
+    if !frames.isEmpty { self.lastActivity = now }
+  }
+
+  /// Non-nil once the connection should be closed: everything it still owed has been taken for writing.
+  package var shouldClose: CloseReason? {
+    guard self.ready.isEmpty else { return nil }
+    if let closing = self.closing { return self.answers.firstUnsent >= closing.before ? closing.reason : nil }
+    return self.inputIsClosed && self.answers.count == 0 && !self.splitter.hasFrame ? .peerClosed : nil
+  }
+
+  /// Called now and then: non-nil if the connection is to be closed at once, whatever it still owes.
+  package func overdue(now: Instant) -> CloseReason? {
+    if let closing = self.closing { return now - closing.since > self.limits.closingMax ? .closingTooSlow : nil }
+    if self.inputIsClosed { return now - self.lastActivity > self.limits.closingMax ? .peerClosed : nil }
+    // A request that waits on purpose (a fetch) keeps its connection; a client that takes nothing does not.
+    let isWaiting = self.isWritable && self.answers.count > 0
+    return !isWaiting && now - self.lastActivity > self.limits.idleMax ? .idle : nil
+  }
+}

@@ -1,0 +1,140 @@
+import Base
+package import Broker
+package import NIOCore
+import NIOPosix
+import Synchronization
+
+/// The listeners of a node and the event loops behind them.
+///
+/// `init` makes the threads, `bind` takes the ports, `serve` begins to accept: between the last two the node can open its log while
+/// clients queue in the kernel. `stop` ends it all and blocks.
+package final class KafkaServer<Handler: RequestHandler>: Sendable {
+  private let acceptGroup: MultiThreadedEventLoopGroup
+  private let dataGroup: MultiThreadedEventLoopGroup
+  private let loops: [DataLoop<Handler>]
+  private let limits: ServerLimits
+  private let quota = ConnectionQuota()
+  private let nextConnectionID = Atomic<UInt64>(1)
+  private let report: @Sendable (ServerEvent) -> Void
+  private let handler = Mutex<Handler?>(nil)
+  private let channels = Mutex<[any Channel]>([])
+  private let isStopped = Atomic<Bool>(false)
+
+  /// `loopCount` data loops; `readByteCount` is the size of their read buffers.
+  package init(
+    loopCount: Int, limits: ServerLimits, readByteCount: Int = 256 << 10, report: @escaping @Sendable (ServerEvent) -> Void
+  ) {
+    self.acceptGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    self.dataGroup = MultiThreadedEventLoopGroup(numberOfThreads: loopCount)
+    self.loops = (0..<loopCount).map { [dataGroup] _ in DataLoop(eventLoop: dataGroup.next(), readByteCount: readByteCount) }
+    self.limits = limits
+    self.report = report
+  }
+
+  /// The loop for work that must not wait for data: accepting, timers of the node.
+  package var controlLoop: any EventLoop { self.acceptGroup.any() }
+
+  /// Connections that are open now.
+  package var connectionCount: Int { self.quota.total }
+
+  // MARK: Life
+
+  /// Takes the port. Returns the address with the port that the system chose if it was 0. Blocks on name resolution.
+  package func bind(_ address: ListenerAddress, backlog: Int = 4096) throws(BindError) -> ListenerAddress {
+    let bootstrap = ServerBootstrap(group: self.acceptGroup, childGroup: self.dataGroup)
+      .serverChannelOption(.backlog, value: CInt(clamping: backlog))
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .serverChannelOption(.autoRead, value: false)
+      .serverChannelInitializer { [report] channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(AcceptErrorReporter(listener: address.name, report: report))
+        }
+      }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try self.prepare(channel, listener: address.name) }
+      }
+    do {
+      let channel = try bootstrap.bind(host: address.host.isEmpty ? "0.0.0.0" : address.host, port: address.port).wait()
+      self.channels.withLock { $0.append(channel) }
+      var bound = address
+      bound.port = channel.localAddress?.port ?? address.port
+      return bound
+    } catch {
+      throw BindError(address: address, reason: Self.reason(error))
+    }
+  }
+
+  /// Begins to accept connections on every listener and to give their requests to `handler`.
+  package func serve(_ handler: Handler) {
+    self.handler.withLock { $0 = handler }
+    let interval = min(.seconds(1), self.limits.idleMax / 4)
+    for loop in self.loops { loop.eventLoop.execute { loop.startSweeping(every: interval) } }
+    for channel in self.channels.withLock({ $0 }) { channel.setOption(.autoRead, value: true).whenSuccess { channel.read() } }
+  }
+
+  /// Stops accepting, lets requests that are being served finish for up to `grace`, closes every connection and ends the threads.
+  /// Blocks; not on one of the server's own threads. Does nothing the second time.
+  package func stop(grace: Duration = .seconds(2)) {
+    if self.isStopped.exchange(true, ordering: .sequentiallyConsistent) { return }
+    for channel in self.channels.withLock({ $0 }) { try? channel.close().wait() }
+    for loop in self.loops { loop.eventLoop.execute { loop.closeConnections() } }
+    let clock = ContinuousClock()
+    let deadline = clock.now + grace
+    while self.quota.total > 0, clock.now < deadline { CLibrary.pause(milliseconds: 2) }
+    for loop in self.loops { loop.eventLoop.execute { loop.abortConnections() } }
+    try? self.dataGroup.syncShutdownGracefully()
+    try? self.acceptGroup.syncShutdownGracefully()
+    self.handler.withLock { $0 = nil }
+  }
+
+  // MARK: Connections
+
+  /// Runs on the connection's own loop, before it is active.
+  private func prepare(_ channel: any Channel, listener: String) throws {
+    let host = channel.remoteAddress?.ipAddress ?? "unknown"
+    guard let handler = self.handler.withLock({ $0 }) else { throw ChannelError.alreadyClosed }
+    if let reason = self.quota.admit(host, self.limits) {
+      self.report(.refused(host: host, listener: listener, reason: reason))
+      throw ChannelError.alreadyClosed
+    }
+    channel.closeFuture.whenComplete { [quota] _ in quota.release(host) }
+    guard let loop = self.loops.first(where: { $0.eventLoop === channel.eventLoop }) else { throw ChannelError.alreadyClosed }
+    let client = ClientContext(
+      connectionID: self.nextConnectionID.add(1, ordering: .relaxed).oldValue, listener: listener, host: host,
+      port: channel.remoteAddress?.port ?? 0)
+    let source = ReadBufferSource<Handler.File>(
+      machine: ConnectionMachine(limits: self.limits, now: loop.now), buffers: loop.buffers)
+    let options = channel.syncOptions
+    try options?.setOption(.socketOption(.tcp_nodelay), value: 1)
+    try options?.setOption(.autoRead, value: false)
+    try options?.setOption(.maxMessagesPerRead, value: 1)
+    try options?.setOption(.allowRemoteHalfClosure, value: true)
+    try options?.setOption(.recvAllocator, value: source)
+    let high = self.limits.outboundByteCountMax
+    try options?.setOption(.writeBufferWaterMark, value: .init(low: max(1, high / 2), high: max(2, high)))
+    try channel.pipeline.syncOperations.addHandler(
+      ConnectionHandler(client: client, loop: loop, requests: handler, source: source, report: self.report))
+  }
+
+  private static func reason(_ error: any Error) -> String {
+    switch error {
+    case let error as IOError: CLibrary.message(for: error.errnoCode)
+    case let error as SocketAddressError: "no such host (\(error))"
+    default: "\(error)"
+    }
+  }
+}
+
+/// Reports what the system would not accept, and lets NIO pause.
+private final class AcceptErrorReporter: ChannelInboundHandler, Sendable {
+  typealias InboundIn = any Channel
+  private let listener: String
+  private let report: @Sendable (ServerEvent) -> Void
+
+  init(listener: String, report: @escaping @Sendable (ServerEvent) -> Void) { (self.listener, self.report) = (listener, report) }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    self.report(.acceptFailed(listener: self.listener, reason: "\(error)"))
+    context.fireErrorCaught(error)
+  }
+}

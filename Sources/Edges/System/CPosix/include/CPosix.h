@@ -1,1 +1,13 @@
 #pragma once
+
+#include <stdint.h>
+
+/// Reserves blocks for `length` bytes from `offset` without changing the file's size. 0, or -1 with errno;
+/// errno is EOPNOTSUPP where the system has no such call.
+int apus_reserve(int fd, int64_t offset, int64_t length);
+
+/// Makes a file's contents durable, and its size with them: fdatasync, or what is as strong. 0, or -1 with errno.
+int apus_sync_data(int fd);
+
+/// Bytes an unprivileged process can still write to the file system that holds `path`, or -1 with errno.
+int64_t apus_free_bytes(const char *path);

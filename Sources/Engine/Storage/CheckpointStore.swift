@@ -1,0 +1,118 @@
+import Environment
+import LogCore
+import Model
+import Synchronization
+
+/// The three offset checkpoints of a log directory: in memory at once, in the files when `write` is called.
+final class CheckpointStore<Disk: DiskPort>: Sendable {
+  private struct Table {
+    var offsets: [TopicPartition: Offset] = [:]
+    var isChanged = false
+    mutating func set(_ offset: Offset?, of partition: TopicPartition) {
+      guard self.offsets[partition] != offset else { return }
+      self.offsets[partition] = offset
+      self.isChanged = true
+    }
+  }
+  private struct Tables {
+    var recoveryPoints = Table()
+    var logStartOffsets = Table()
+    var highWatermarks = Table()
+    /// The recovery points as the file has them, which a crash would bring back.
+    var writtenRecoveryPoints: [TopicPartition: Offset] = [:]
+  }
+  private let disk: Disk
+  private let directory: String
+  private let tables: Mutex<Tables>
+  /// Held while files are written, so that an older table never replaces a younger.
+  private let writing = Mutex<Void>(())
+
+  init(disk: Disk, directory: String, notices: inout [StorageNotice]) throws(StorageError) {
+    (self.disk, self.directory) = (disk, directory)
+    var tables = Tables()
+    tables.recoveryPoints = try Self.read(LogDirectoryFile.recoveryPoints, disk, directory, &notices)
+    tables.logStartOffsets = try Self.read(LogDirectoryFile.logStartOffsets, disk, directory, &notices)
+    tables.highWatermarks = try Self.read(LogDirectoryFile.highWatermarks, disk, directory, &notices)
+    tables.writtenRecoveryPoints = tables.recoveryPoints.offsets
+    self.tables = Mutex(tables)
+  }
+
+  private static func read(
+    _ name: String, _ disk: Disk, _ directory: String, _ notices: inout [StorageNotice]
+  ) throws(StorageError) -> Table {
+    let path = directory + "/" + name
+    guard let text = try onDisk({ () throws(DiskError) in try SmallFile.readText(path, on: disk) }) else { return Table() }
+    guard let offsets = CheckpointText.offsets(of: text) else {
+      // Without it more is checked than needed, and nothing is lost.
+      notices.append(.fileRebuilt(path: path, reason: "it is not a checkpoint of version 0"))
+      return Table(offsets: [:], isChanged: true)
+    }
+    return Table(offsets: offsets)
+  }
+
+  func recoveryPoint(of partition: TopicPartition) -> Offset { self.tables.withLock { $0.recoveryPoints.offsets[partition] ?? .zero } }
+  func logStartOffset(of partition: TopicPartition) -> Offset { self.tables.withLock { $0.logStartOffsets.offsets[partition] ?? .zero } }
+  func highWatermark(of partition: TopicPartition) -> Offset? { self.tables.withLock { $0.highWatermarks.offsets[partition] } }
+
+  func setRecoveryPoint(_ offset: Offset, of partition: TopicPartition) {
+    self.tables.withLock { $0.recoveryPoints.set(offset, of: partition) }
+  }
+  func setLogStartOffset(_ offset: Offset, of partition: TopicPartition) {
+    // As Kafka does, a start that the first segment's name tells anyway is left out.
+    self.tables.withLock { $0.logStartOffsets.set(offset > .zero ? offset : nil, of: partition) }
+  }
+  func setHighWatermark(_ offset: Offset, of partition: TopicPartition) {
+    self.tables.withLock { $0.highWatermarks.set(offset, of: partition) }
+  }
+
+  /// Takes a recovery point back before the log behind it is cut or replaced: durable when this returns, for a crash must not
+  /// find a point that promises what is no longer there. Nil forgets the partition in every checkpoint.
+  func lowerRecoveryPoint(of partition: TopicPartition, to offset: Offset?) throws(StorageError) {
+    let mustWrite = self.tables.withLock { tables in
+      if let offset {
+        if offset < tables.recoveryPoints.offsets[partition] ?? .zero { tables.recoveryPoints.set(offset, of: partition) }
+      } else {
+        tables.recoveryPoints.set(nil, of: partition)
+        tables.logStartOffsets.set(nil, of: partition)
+        tables.highWatermarks.set(nil, of: partition)
+      }
+      return tables.writtenRecoveryPoints[partition] ?? .zero > offset ?? .zero
+    }
+    if mustWrite { try self.write() }
+  }
+
+  /// Writes the tables that changed. Blocks.
+  func write() throws(StorageError) {
+    let result = self.writing.withLock { _ in
+      Result { () throws(StorageError) in
+        let (recovery, starts, marks) = self.tables.withLock { tables in
+          func take(_ table: inout Table) -> [TopicPartition: Offset]? {
+            guard table.isChanged else { return nil }
+            table.isChanged = false
+            return table.offsets
+          }
+          return (take(&tables.recoveryPoints), take(&tables.logStartOffsets), take(&tables.highWatermarks))
+        }
+        do throws(DiskError) {
+          if let recovery { try self.write(recovery, LogDirectoryFile.recoveryPoints) }
+          if let starts { try self.write(starts, LogDirectoryFile.logStartOffsets) }
+          if let marks { try self.write(marks, LogDirectoryFile.highWatermarks) }
+          if recovery != nil || starts != nil || marks != nil { try self.disk.syncDirectory(self.directory) }
+        } catch {
+          self.tables.withLock { tables in
+            if recovery != nil { tables.recoveryPoints.isChanged = true }
+            if starts != nil { tables.logStartOffsets.isChanged = true }
+            if marks != nil { tables.highWatermarks.isChanged = true }
+          }
+          throw .disk(error)
+        }
+        if let recovery { self.tables.withLock { $0.writtenRecoveryPoints = recovery } }
+      }
+    }
+    try result.get()
+  }
+
+  private func write(_ offsets: [TopicPartition: Offset], _ name: String) throws(DiskError) {
+    try SmallFile.replace(self.directory + "/" + name, with: CheckpointText.text(of: offsets), on: self.disk)
+  }
+}

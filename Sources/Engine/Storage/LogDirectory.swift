@@ -1,0 +1,174 @@
+package import Environment
+package import LogCore
+package import Model
+import Synchronization
+
+/// One of the broker's `log.dirs`: locked, identified, with its checkpoints and the partitions in it.
+///
+/// All logs of a directory share its bound on open files and register their recovery points here; the owner calls
+/// `writeCheckpoints` every few seconds on the background lane and `closeCleanly` when every log is closed.
+package final class LogDirectory<Disk: DiskPort>: Sendable {
+  package let path: String
+  package let disk: Disk
+  package let metaProperties: MetaProperties
+  /// The last process closed every log: nothing needs to be checked.
+  package let wasClosedCleanly: Bool
+  /// The broker epoch that the clean shutdown noted, if there was one (KIP-966).
+  package let cleanShutdownBrokerEpoch: BrokerEpoch?
+  package let files: OpenFileCache<Disk>
+  /// What was repaired or passed over while opening.
+  package let notices: [StorageNotice]
+  let checkpoints: CheckpointStore<Disk>
+  private let lock: Mutex<Disk.Lock?>
+
+  /// Opens the directory for this process alone, creating it if it is missing.
+  ///
+  /// - Parameters:
+  ///   - clusterID: the cluster the directory must belong to; nil takes what it says. A new directory gets it.
+  ///   - newClusterID: for a new directory when `clusterID` is nil.
+  ///   - openFilesMax: how many files of logs and indexes are kept open at one time.
+  package static func open(
+    disk: Disk, path: String, nodeID: NodeID, clusterID: String?, newClusterID: String, openFilesMax: Int = 4096,
+    generator: inout some RandomNumberGenerator
+  ) throws(StorageError) -> LogDirectory {
+    try onDisk { () throws(DiskError) in try disk.createDirectory(path) }
+    let lock: Disk.Lock
+    do throws(DiskError) { lock = try disk.lock(path + "/" + LogDirectoryFile.lock) } catch {
+      throw error.kind == .locked ? .directoryInUse(path: path) : .disk(error)
+    }
+    var notices: [StorageNotice] = []
+    let metaProperties = try self.identify(
+      disk: disk, path: path, nodeID: nodeID, clusterID: clusterID, newClusterID: newClusterID, generator: &generator)
+    let marker = path + "/" + LogDirectoryFile.cleanShutdown
+    let markerText = try onDisk { () throws(DiskError) in try SmallFile.readText(marker, on: disk) }
+    if markerText != nil {
+      // Gone for good before anything is written: else a later loss of power would find a mark that does not hold.
+      try onDisk { () throws(DiskError) in
+        try disk.removeFile(marker)
+        try disk.syncDirectory(path)
+      }
+    }
+    let checkpoints = try CheckpointStore(disk: disk, directory: path, notices: &notices)
+    return LogDirectory(
+      path: path, disk: disk, metaProperties: metaProperties, marker: markerText, files: OpenFileCache(disk: disk, limit: openFilesMax),
+      checkpoints: checkpoints, lock: lock, notices: notices)
+  }
+
+  private init(
+    path: String, disk: Disk, metaProperties: MetaProperties, marker: String?, files: OpenFileCache<Disk>,
+    checkpoints: CheckpointStore<Disk>, lock: sending Disk.Lock, notices: [StorageNotice]
+  ) {
+    self.path = path
+    self.disk = disk
+    self.metaProperties = metaProperties
+    self.wasClosedCleanly = marker != nil
+    self.cleanShutdownBrokerEpoch = marker.flatMap { LogDirectoryFile.brokerEpoch(ofCleanShutdown: $0) }
+    self.files = files
+    self.checkpoints = checkpoints
+    self.notices = notices
+    self.lock = Mutex(lock)
+  }
+
+  /// Reads `meta.properties` and holds it against what this process is, or writes it into a new directory.
+  private static func identify(
+    disk: Disk, path: String, nodeID: NodeID, clusterID: String?, newClusterID: String, generator: inout some RandomNumberGenerator
+  ) throws(StorageError) -> MetaProperties {
+    let file = path + "/" + LogDirectoryFile.metaProperties
+    let newDirectoryID = KafkaUUID.random(using: &generator)
+    guard let text = try onDisk({ () throws(DiskError) in try SmallFile.readText(file, on: disk) }) else {
+      let properties = MetaProperties(clusterID: clusterID ?? newClusterID, nodeID: nodeID, directoryID: newDirectoryID)
+      try self.write(properties, disk: disk, path: path)
+      return properties
+    }
+    let properties: MetaProperties
+    do { properties = try MetaProperties(text: text, newDirectoryID: newDirectoryID) } catch {
+      throw .invalidFile(path: file, reason: "\(error)")
+    }
+    if let clusterID, clusterID != properties.clusterID {
+      throw .wrongCluster(path: path, found: properties.clusterID, expected: clusterID)
+    }
+    guard nodeID == properties.nodeID else { throw .wrongNode(path: path, found: properties.nodeID, expected: nodeID) }
+    if properties.directoryID == newDirectoryID { try self.write(properties, disk: disk, path: path) }
+    return properties
+  }
+
+  private static func write(_ properties: MetaProperties, disk: Disk, path: String) throws(StorageError) {
+    try onDisk { () throws(DiskError) in
+      try SmallFile.replace(path + "/" + LogDirectoryFile.metaProperties, with: properties.text, on: disk)
+      try disk.syncDirectory(path)
+    }
+  }
+
+  // MARK: Checkpoints
+
+  /// Writes the checkpoints that changed. Blocks: on the background lane, every few seconds.
+  package func writeCheckpoints() throws(StorageError) { try self.checkpoints.write() }
+
+  /// Where a partition's log began when that was last checkpointed.
+  package func checkpointedHighWatermark(of partition: TopicPartition) -> Offset? { self.checkpoints.highWatermark(of: partition) }
+  /// Notes a high watermark for the next `writeCheckpoints` (`replication-offset-checkpoint`).
+  package func noteHighWatermark(_ offset: Offset, of partition: TopicPartition) { self.checkpoints.setHighWatermark(offset, of: partition) }
+
+  /// Writes the checkpoints and the mark of a clean shutdown, and gives the lock back. Every log must be closed. Blocks.
+  package func closeCleanly(brokerEpoch: BrokerEpoch = .unknown) throws(StorageError) {
+    try self.checkpoints.write()
+    try onDisk { () throws(DiskError) in
+      try SmallFile.replace(
+        self.path + "/" + LogDirectoryFile.cleanShutdown, with: LogDirectoryFile.cleanShutdownText(brokerEpoch: brokerEpoch), on: self.disk)
+      try self.disk.syncDirectory(self.path)
+    }
+    self.unlock()
+  }
+
+  /// Gives the lock back without a clean mark: the next start checks what may be torn.
+  package func unlock() { self.lock.withLock { $0 = nil } }
+
+  // MARK: Partitions
+
+  /// What stands in the directory.
+  package struct Listing: Sendable {
+    /// In order of their names.
+    package var partitions: [TopicPartition] = []
+    /// Directories of deleted partitions whose removal a stop of the process interrupted: full paths.
+    package var deleted: [String] = []
+    package var notices: [StorageNotice] = []
+  }
+
+  package func list() throws(StorageError) -> Listing {
+    var listing = Listing()
+    let entries = try onDisk { () throws(DiskError) in try self.disk.list(self.path) }
+    for entry in entries.sorted(by: { $0.name < $1.name }) {
+      switch entry.kind {
+      case .file: continue
+      case .other:
+        listing.notices.append(.strangeEntry(path: "\(self.path)/\(entry.name)", reason: "it is neither a file nor a directory"))
+      case .directory:
+        if entry.name.hasSuffix(LogFileName.deletedDirectorySuffix) {
+          listing.deleted.append("\(self.path)/\(entry.name)")
+        } else if let partition = LogFileName.partition(ofDirectory: entry.name) {
+          listing.partitions.append(partition)
+        } else if entry.name != "lost+found" {
+          listing.notices.append(.strangeEntry(path: "\(self.path)/\(entry.name)", reason: "its name is not <topic>-<partition>"))
+        }
+      }
+    }
+    return listing
+  }
+
+  package func directory(of partition: TopicPartition) -> String { "\(self.path)/\(partition)" }
+
+  /// The topic id in a partition's `partition.metadata`; nil if there is none.
+  package func topicID(of partition: TopicPartition) throws(StorageError) -> KafkaUUID? {
+    let path = self.directory(of: partition) + "/" + LogFileName.partitionMetadata
+    guard let text = try onDisk({ () throws(DiskError) in try SmallFile.readText(path, on: self.disk) }) else { return nil }
+    guard let id = PartitionMetadataFile.topicID(of: text) else {
+      throw .invalidFile(path: path, reason: "it does not say `version: 0` and a topic id")
+    }
+    return id
+  }
+
+  /// Bytes that can still be written.
+  package func freeByteCount() throws(StorageError) -> Int64 {
+    try onDisk { () throws(DiskError) in try self.disk.freeByteCount(at: self.path) }
+  }
+}

@@ -1,0 +1,133 @@
+package import Environment
+import LogCore
+package import Model
+
+/// What must be durable before the recovery point may move up to the flushed offset: indexes, producer snapshots, leader epochs.
+package struct CheckpointTicket<Disk: DiskPort>: Sendable {
+  /// The recovery point once this is complete.
+  package let recoveryPoint: Offset
+  let generation: UInt64
+  let directory: String
+  let files: [Disk.File]
+  let indexes: [Offset]
+  let snapshots: [(offset: Offset, bytes: [UInt8])]
+  let leaderEpochs: String?
+  /// Snapshots that newer ones make useless.
+  let obsolete: [Offset]
+  let disk: Disk
+
+  /// Blocks: on the background lane. An error leaves the recovery point where it is, and the next checkpoint tries again.
+  package func run() throws(DiskError) {
+    for file in self.files { try file.sync() }
+    for (offset, bytes) in self.snapshots { try SmallFile.replace(self.path(offset), with: bytes, on: self.disk) }
+    if let leaderEpochs { try SmallFile.replace(self.directory + "/" + LogFileName.leaderEpochCheckpoint, with: leaderEpochs, on: self.disk) }
+    for offset in self.obsolete where try self.disk.kind(of: self.path(offset)) != nil { try self.disk.removeFile(self.path(offset)) }
+    try self.disk.syncDirectory(self.directory)
+  }
+
+  private func path(_ offset: Offset) -> String { self.directory + "/" + LogFileName.name(offset, .producerSnapshot) }
+}
+
+extension PartitionLog {
+  /// Begins to move the recovery point up to the flushed offset. Nil if it is there and nothing else waits to be written.
+  ///
+  /// To be called every few seconds for logs that were appended to, and after a roll. The point reaches the disk with
+  /// `LogDirectory.writeCheckpoints`.
+  package mutating func beginCheckpoint() throws(StorageError) -> CheckpointTicket<Disk>? {
+    try self.requireOnline()
+    return try self.beginCheckpoint(snapshotAtEnd: self.wantsSnapshot)
+  }
+
+  /// A table that is not empty is worth a snapshot, for else a recovery reads every header since the last roll.
+  private var wantsSnapshot: Bool {
+    guard case .loaded(let table) = self.producers else { return false }
+    return !table.isEmpty
+  }
+
+  mutating func beginCheckpoint(snapshotAtEnd: Bool) throws(StorageError) -> CheckpointTicket<Disk>? {
+    let isBehind = self.recoveryPoint < self.flushedOffset
+    guard isBehind || self.leaderEpochsChanged || !self.pendingSnapshots.isEmpty || snapshotAtEnd else { return nil }
+    var files: [Disk.File] = []
+    var indexes: [Offset] = []
+    for index in self.segments.indices {
+      let isActive = index == self.activeIndex
+      try onDisk { () throws(DiskError) in
+        if self.segments[index].offsetIndex.hasUnwritten { try self.segments[index].offsetIndex.write() }
+        if self.segments[index].timeIndex.hasUnwritten { try self.segments[index].timeIndex.write() }
+        if self.segments[index].offsetIndex.isUnsynced { files.append(try self.segments[index].offsetIndex.slot.open()) }
+        if self.segments[index].timeIndex.isUnsynced { files.append(try self.segments[index].timeIndex.slot.open()) }
+      }
+      if self.segments[index].offsetIndex.isUnsynced || self.segments[index].timeIndex.isUnsynced {
+        indexes.append(self.segments[index].baseOffset)
+        // Set before the sync, so that what is written meanwhile is not taken for synced; an error sets it again.
+        self.segments[index].offsetIndex.markSynced()
+        self.segments[index].timeIndex.markSynced()
+      }
+      if !isActive {
+        self.segments[index].offsetIndex.dropMemory()
+        self.segments[index].timeIndex.dropMemory()
+      }
+    }
+    if snapshotAtEnd, let snapshot = try self.producerSnapshotAtEnd() { self.pendingSnapshots.append(snapshot) }
+    let snapshots = self.pendingSnapshots.map { (offset: $0.offset, bytes: $0.bytes) }
+    // Kept: those at the start of a segment, which truncations go back to, and the two newest.
+    let known = (self.snapshots + snapshots.map { $0.offset }).sorted()
+    let bases = Set(self.segments.map { $0.baseOffset })
+    let obsolete = known.dropLast(2).filter { !bases.contains($0) }
+    return CheckpointTicket(
+      recoveryPoint: self.flushedOffset, generation: self.generation, directory: self.directory, files: files, indexes: indexes,
+      snapshots: snapshots, leaderEpochs: self.leaderEpochsChanged ? self.leaderEpochs.checkpointText : nil, obsolete: obsolete,
+      disk: self.store.disk)
+  }
+
+  /// Takes note that a ticket's `run` returned, or threw.
+  package mutating func completeCheckpoint(_ ticket: CheckpointTicket<Disk>, failed: Bool = false) {
+    guard ticket.generation == self.generation else { return }
+    if failed {
+      for base in ticket.indexes {
+        let index = self.segmentIndex(for: base)
+        guard self.segments[index].baseOffset == base else { continue }
+        self.segments[index].offsetIndex.markUnsynced()
+        self.segments[index].timeIndex.markUnsynced()
+      }
+      return
+    }
+    let written = Set(ticket.snapshots.map { $0.offset })
+    self.pendingSnapshots.removeAll { written.contains($0.offset) }
+    let obsolete = Set(ticket.obsolete)
+    self.snapshots = Set(self.snapshots).union(written).subtracting(obsolete).sorted()
+    if ticket.leaderEpochs == self.leaderEpochs.checkpointText { self.leaderEpochsChanged = false }
+    if ticket.recoveryPoint > self.recoveryPoint {
+      self.recoveryPoint = min(ticket.recoveryPoint, self.logEndOffset)
+      self.store.checkpoints.setRecoveryPoint(self.recoveryPoint, of: self.topicPartition)
+    }
+  }
+
+  // MARK: Closing
+
+  /// Makes everything durable and leaves the files as a clean start expects them. A log that was not touched since it was opened
+  /// costs nothing. The log is of no use afterwards. Blocks.
+  package mutating func closeCleanly() throws(StorageError) {
+    try self.requireOnline()
+    let isTouched = self.recoveryPoint < self.logEndOffset || self.hasUnflushed || self.leaderEpochsChanged || self.hasStaleIndexes
+    if isTouched {
+      let active = self.activeIndex
+      try self.segments[active].seal()
+      if let ticket = try self.beginFlush() {
+        do throws(DiskError) { try ticket.run() } catch {
+          self.takeOffline("\(error)")
+          throw .disk(error)
+        }
+        self.completeFlush(ticket)
+      }
+      if let ticket = try self.beginCheckpoint(snapshotAtEnd: self.logEndOffset > self.segments[0].baseOffset) {
+        try onDisk { () throws(DiskError) in try ticket.run() }
+        self.completeCheckpoint(ticket)
+      }
+    }
+    self.state = .offline(reason: "it was closed")
+    for segment in self.segments { segment.release() }
+  }
+
+  private var hasStaleIndexes: Bool { self.segments.contains { $0.offsetIndex.hasUnwritten || $0.timeIndex.hasUnwritten } }
+}

@@ -125,9 +125,10 @@ package enum ApiKey: Int16, Sendable, Hashable, CaseIterable {
 
   /// Whether `version` of this API is flexible.
   package func isFlexible(_ version: Int16) -> Bool { self.firstFlexibleVersion.map { version >= $0 } ?? false }
-}
 
-extension ApiKey: CustomStringConvertible {
   /// Kafka's name: `OffsetForLeaderEpoch`.
-  package var description: String { String(reflecting: self).split(separator: ".").last.map { $0.prefix(1).uppercased() + $0.dropFirst() } ?? "" }
+  package var name: String {
+    let name = String(describing: self)
+    return name.prefix(1).uppercased() + name.dropFirst()
+  }
 }

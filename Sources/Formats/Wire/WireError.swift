@@ -1,8 +1,9 @@
-/// Why bytes are not the message they claim to be. Every case names the field and where its bytes begin.
+/// Why bytes are not the message they claim to be. Every case names the field and the place where the reader stood.
 ///
 /// The bytes come from a peer or from a file: an error here is theirs, never ours, and the reader stays usable for nothing else.
 package indirect enum WireError: Error, Hashable, Sendable {
-  /// A field as the schemas name it (`TopicProduceData.name`) and its first byte, counted from the start of the buffer that was given.
+  /// A field as the schemas name it (`TopicProduceData.name`), and a position counted from the start of the buffer that was given: the
+  /// field's first byte, or where a length or an integer of variable length was read, the byte after that.
   package struct Place: Hashable, Sendable {
     package var field: String
     package var position: Int

@@ -49,4 +49,20 @@ extension VersionedMessage {
     self.encode(into: &writer, version: version)
     return writer
   }
+
+  /// Decodes a message that two bytes with its version precede, as in Kafka's coordinator logs and producer snapshots.
+  package init(decodingVersionPrefixed buffer: ByteBuffer) throws(WireError) {
+    var reader = WireReader(buffer)
+    let version = try reader.readInteger("version", as: Int16.self)
+    self = try Self(from: &reader, version: version)
+    try reader.finish("end of message")
+  }
+
+  /// The message with two bytes for its version in front.
+  package func encodedVersionPrefixed(version: Int16) -> WireWriter {
+    var writer = WireWriter()
+    writer.writeInteger(version)
+    self.encode(into: &writer, version: version)
+    return writer
+  }
 }

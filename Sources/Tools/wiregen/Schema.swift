@@ -5,6 +5,17 @@ struct VersionRange: Equatable {
 
   func contains(_ version: Int) -> Bool { self.first <= version && version <= self.last }
   func contains(_ other: VersionRange) -> Bool { self.first <= other.first && other.last <= self.last }
+
+  /// The versions in both; nil if there are none.
+  func intersection(_ other: VersionRange) -> VersionRange? {
+    let (first, last) = (max(self.first, other.first), min(self.last, other.last))
+    return first <= last ? VersionRange(first: first, last: last) : nil
+  }
+
+  /// The smallest range that contains both.
+  func hull(_ other: VersionRange) -> VersionRange {
+    VersionRange(first: min(self.first, other.first), last: max(self.last, other.last))
+  }
 }
 
 /// The type of a field, or of an array's elements.
@@ -20,6 +31,15 @@ indirect enum FieldType: Equatable, Sendable {
     "bool": .bool, "int8": .int8, "int16": .int16, "int32": .int32, "int64": .int64, "uint16": .uint16, "uint32": .uint32,
     "float64": .float64, "error": .error, "string": .string, "uuid": .uuid, "bytes": .bytes, "records": .records,
   ]
+
+  /// The structure that the type is or is an array of.
+  var structureName: String? {
+    switch self {
+    case .structure(let name): name
+    case .array(let element): element.structureName
+    default: nil
+    }
+  }
 
   /// The values that an integer type can hold, nil for other types.
   var integerRange: ClosedRange<Int64>? {
@@ -74,6 +94,21 @@ struct Message: Equatable {
   var structures: [Structure]
 
   func structure(_ name: String) -> Structure? { self.structures.first { $0.name == name } }
+
+  /// The versions in which each structure can occur at all, the root in `versions`. Recursion was refused before.
+  func versions(ofRootIn versions: VersionRange) -> [String: VersionRange] {
+    var result: [String: VersionRange] = [:]
+    func visit(_ structure: Structure, _ range: VersionRange) {
+      result[structure.name] = result[structure.name]?.hull(range) ?? range
+      for field in structure.fields {
+        guard let name = field.type.structureName, let inner = self.structure(name), let range = field.versions.intersection(range)
+        else { continue }
+        visit(inner, range)
+      }
+    }
+    visit(self.root, versions)
+    return result
+  }
 }
 
 /// A whole schema file.

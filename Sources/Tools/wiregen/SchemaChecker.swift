@@ -25,11 +25,10 @@ struct SchemaChecker {
   }
 
   private func check(_ field: Field, in message: Message) throws(SchemaError) {
-    let (element, isArray): (FieldType, Bool) = if case .array(let element) = field.type { (element, true) } else { (field.type, false) }
-    if case .structure(let name) = element, message.structure(name) == nil {
+    if let name = field.type.structureName, message.structure(name) == nil {
       throw self.error(field.line, "structure \(name) is not defined in this message")
     }
-    if isArray {
+    if case .array(let element) = field.type {
       switch element {
       case .int8, .int16, .int32, .int64, .uint16, .uint32, .string, .uuid, .structure: break
       case .bool, .float64, .error, .bytes, .records, .array:
@@ -46,7 +45,9 @@ struct SchemaChecker {
         throw self.error(field.line, "\(field.name) has a type that cannot be null")
       }
     }
-    if field.defaultValue == .null, field.nullable == nil { throw self.error(field.line, "\(field.name) is never null, yet its default is") }
+    if field.defaultValue == .null, field.nullable == nil {
+      throw self.error(field.line, "\(field.name) is never null, yet its default is")
+    }
     if field.tag != nil {
       guard self.schema.isFlexible(field.versions.first) else {
         throw self.error(field.line, "\(field.name) is tagged in version \(field.versions.first), which is not flexible")
@@ -63,8 +64,7 @@ struct SchemaChecker {
     var used: Set<String> = []
     func visit(_ structure: Structure, path: [String]) throws(SchemaError) {
       for field in structure.fields {
-        let element: FieldType = if case .array(let element) = field.type { element } else { field.type }
-        guard case .structure(let name) = element, let inner = message.structure(name) else { continue }
+        guard let name = field.type.structureName, let inner = message.structure(name) else { continue }
         if path.contains(name) { throw self.error(field.line, "structure \(name) contains itself") }
         used.insert(name)
         try visit(inner, path: path + [name])

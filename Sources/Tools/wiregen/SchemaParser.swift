@@ -176,7 +176,8 @@ struct SchemaParser {
           throw self.error("'\(word)' is neither an attribute nor a range of the schema's versions", at: token)
         }
         guard enclosing.contains(range) else {
-          throw self.error("versions \(word) are not among those of what encloses the field (\(enclosing.first)-\(enclosing.last))", at: token)
+          let bounds = "\(enclosing.first)-\(enclosing.last)"
+          throw self.error("versions \(word) are not among those of what encloses the field (\(bounds))", at: token)
         }
         self.index += 1
         field.versions = range

@@ -4,8 +4,10 @@ struct SwiftEmitter {
   /// The name of the schema file, for the head of the generated one.
   let file: String
   private var out = SourceText()
+  /// The versions in which the structure being emitted occurs: within it, only they need to be told apart.
+  private var versions: VersionRange
 
-  init(schema: Schema, file: String) { (self.schema, self.file) = (schema, file) }
+  init(schema: Schema, file: String) { (self.schema, self.file, self.versions) = (schema, file, schema.versions) }
 
   static func emit(_ schema: Schema, file: String) -> String {
     var emitter = SwiftEmitter(schema: schema, file: file)
@@ -36,6 +38,8 @@ struct SwiftEmitter {
 
   private mutating func emit(_ message: Message, conformance: String, facts: [String]) {
     let versions = self.schema.versions
+    let versionsOf = message.versions(ofRootIn: versions)
+    self.versions = versions
     self.out.line()
     self.out.line("/// \(message.root.name), \(Self.describe(versions)); \(self.describeFlexibility()).")
     self.out.open("package struct \(message.root.name): \(conformance)")
@@ -46,6 +50,7 @@ struct SwiftEmitter {
     for structure in message.structures {
       self.out.line()
       self.out.open("package struct \(structure.name): WireStruct")
+      self.versions = versionsOf[structure.name] ?? versions
       self.emitMembers(of: structure, in: message)
       self.out.close()
     }
@@ -56,7 +61,7 @@ struct SwiftEmitter {
     let isRoot = structure == message.root
     if isRoot, !structure.fields.isEmpty { self.out.line() }
     for field in structure.fields {
-      if field.versions != self.schema.versions {
+      if !field.versions.contains(self.versions) {
         self.out.line("/// \(Self.describe(field.versions))\(field.isIgnorable ? "; others may drop it" : "").".capitalizedFirst)
       }
       self.out.line("package var \(SwiftNames.property(field)): \(SwiftNames.type(field)) = \(SwiftNames.defaultValue(field))")
@@ -70,11 +75,17 @@ struct SwiftEmitter {
 
   private mutating func emitInitializer(of structure: Structure) {
     self.out.line()
+    let parameters = structure.fields.map { field in
+      "\(SwiftNames.lowerCamelCase(field.name)): \(SwiftNames.type(field)) = \(SwiftNames.defaultValue(field))"
+    }
+    if parameters.count <= 2 {
+      self.out.open("package init(\(parameters.joined(separator: ", ")))")
+      for field in structure.fields { self.out.line("self.\(SwiftNames.property(field)) = \(SwiftNames.property(field))") }
+      return self.out.close()
+    }
     self.out.line("package init(")
-    for (index, field) in structure.fields.enumerated() {
-      let comma = index + 1 < structure.fields.count ? "," : ""
-      let parameter = "\(SwiftNames.lowerCamelCase(field.name)): \(SwiftNames.type(field)) = \(SwiftNames.defaultValue(field))"
-      self.out.line("  \(parameter)\(comma)")
+    for (index, parameter) in parameters.enumerated() {
+      self.out.line("  \(parameter)\(index + 1 < parameters.count ? "," : "")")
     }
     self.out.open(")")
     for field in structure.fields { self.out.line("self.\(SwiftNames.property(field)) = \(SwiftNames.property(field))") }
@@ -94,13 +105,9 @@ struct SwiftEmitter {
     self.emitFlexible(for: structure)
     for field in structure.fields where field.tag == nil {
       let read = "self.\(SwiftNames.property(field)) = \(self.readExpression(field, of: structure, in: message))"
-      if let condition = SwiftNames.condition(field.versions, within: self.schema.versions) {
-        self.out.line("if \(condition) { \(read) }")
-      } else {
-        self.out.line(read)
-      }
+      self.out.statement(read, if: SwiftNames.condition(field.versions, within: self.versions))
     }
-    if self.schema.firstFlexible != nil { self.emitTaggedDecoder(of: structure, in: message) }
+    if !self.isNeverFlexible { self.emitTaggedDecoder(of: structure, in: message) }
     self.out.close()
   }
 
@@ -117,10 +124,9 @@ struct SwiftEmitter {
     self.out.open("while let tag = try reader.nextTaggedField(&tagged, \(place))")
     self.out.line("switch tag {")
     for field in tagged {
-      let bounds = VersionRange(first: max(self.schema.versions.first, self.schema.firstFlexible ?? 0), last: self.schema.versions.last)
-      let condition = SwiftNames.condition(field.versions, within: bounds).map { " where \($0)" } ?? ""
-      let expression = self.readExpression(field, of: structure, in: message)
-      self.out.line("case \(field.tag ?? 0)\(condition): self.\(SwiftNames.property(field)) = \(expression)")
+      let condition = SwiftNames.condition(field.versions, within: self.flexibleVersions).map { " where \($0)" } ?? ""
+      self.out.line("case \(field.tag ?? 0)\(condition):")
+      self.out.statement("  self.\(SwiftNames.property(field)) = \(self.readExpression(field, of: structure, in: message))")
     }
     self.out.line("default: reader.skipTaggedField()")
     self.out.line("}")
@@ -167,13 +173,9 @@ struct SwiftEmitter {
     self.emitFlexible(for: structure)
     for field in structure.fields where field.tag == nil {
       let write = self.writeStatement(field)
-      if let condition = SwiftNames.condition(field.versions, within: self.schema.versions) {
-        self.out.line("if \(condition) { \(write) }")
-      } else {
-        self.out.line(write)
-      }
+      self.out.statement(write, if: SwiftNames.condition(field.versions, within: self.versions))
     }
-    if self.schema.firstFlexible != nil { self.emitTaggedEncoder(of: structure) }
+    if !self.isNeverFlexible { self.emitTaggedEncoder(of: structure) }
     self.out.close()
   }
 
@@ -185,10 +187,9 @@ struct SwiftEmitter {
       return
     }
     if !self.isAlwaysFlexible { self.out.open("if flexible") }
-    let bounds = VersionRange(first: max(self.schema.versions.first, self.schema.firstFlexible ?? 0), last: self.schema.versions.last)
     self.out.line("var count: UInt32 = 0")
     for field in tagged {
-      let versions = SwiftNames.condition(field.versions, within: bounds).map { "\($0) && " } ?? ""
+      let versions = SwiftNames.condition(field.versions, within: self.flexibleVersions).map { "\($0) && " } ?? ""
       self.out.line("let has\(field.name) = \(versions)\(SwiftNames.differsFromDefault(field))")
       self.out.line("if has\(field.name) { count += 1 }")
     }
@@ -233,9 +234,13 @@ struct SwiftEmitter {
 
   // MARK: Flexibility and sizes
 
-  private var isAlwaysFlexible: Bool { self.schema.isFlexible(self.schema.versions.first) }
-  private var isNeverFlexible: Bool { !self.schema.isFlexible(self.schema.versions.last) }
+  private var isAlwaysFlexible: Bool { self.schema.isFlexible(self.versions.first) }
+  private var isNeverFlexible: Bool { !self.schema.isFlexible(self.versions.last) }
+  private var flexibleVersions: VersionRange {
+    VersionRange(first: max(self.versions.first, self.schema.firstFlexible ?? 0), last: self.versions.last)
+  }
 
+  /// An expression for `isFlexible(version)` within the structure's versions.
   private var flexibility: String {
     if self.isNeverFlexible { return "false" }
     return self.isAlwaysFlexible ? "true" : "version >= \(self.schema.firstFlexible ?? 0)"

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Writes the wire fixtures of this folder with kafka-python's encoder, which shares no code with ours.
+
+    pip install kafka-python==3.0.12
+    python3 Tests/Golden/wire/generate.py
+
+One file per API. For each direction and version there are two messages: `full` has no field at its default and two elements in
+every array, `sparse` has null wherever null is allowed and nothing in any array. An entry is three lines: direction, version and kind; the
+message in hex (`-` for none), without header and length; its values as JSON with sorted keys, holding exactly the fields of that version.
+`frames.txt` has whole frames of messages with nothing set. In the JSON bytes and records are hex, and a uuid is Kafka's text (22 characters of URL-safe base64).
+"""
+import base64
+import hashlib
+import json
+import pathlib
+import uuid
+
+import kafka
+import kafka.protocol.admin as admin
+import kafka.protocol.consumer as consumer
+import kafka.protocol.metadata as metadata
+import kafka.protocol.producer as producer
+
+HERE = pathlib.Path(__file__).resolve().parent
+SCHEMAS = HERE.parents[2] / "Sources" / "Formats" / "Wire" / "Schemas"
+
+# kafka-python renames these two fields and makes sets of bit positions of them.
+RENAMED = {
+    ("MetadataResponse", "MetadataResponse"): "clusterAuthorizedOperations",
+    ("MetadataResponse", "topics"): "topicAuthorizedOperations",
+    ("DescribeClusterResponse", "DescribeClusterResponse"): "clusterAuthorizedOperations",
+}
+
+
+class Values:
+    """A fixed sequence of numbers for one message: the same text gives the same values on every machine."""
+
+    def __init__(self, seed):
+        self.seed, self.count = seed, 0
+
+    def draw(self, below):
+        self.count += 1
+        digest = hashlib.sha256(f"{self.seed}/{self.count}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") % below
+
+    def integer(self, bits, signed=True):
+        value = self.draw(1 << bits)
+        return value - (1 << (bits - 1)) if signed else value
+
+    def bytes(self, count):
+        return bytes(self.draw(256) for _ in range(count))
+
+    def text(self):
+        words = ["orders", "é-ü-ß", "日本語", "a\"quote\\", "x" * 130, "-", "payments.eu_1"]
+        return words[self.draw(len(words))] + str(self.draw(1000))
+
+
+def lower_camel(name):
+    return name[0].lower() + name[1:]
+
+
+def sample(field, values, version, kind, message, owner):
+    """The value of one field twice: as kafka-python takes it, and as JSON."""
+    nullable = field.nullable_for_version_q(version)
+    if kind == "sparse" and nullable:
+        return None, None
+    if field.is_struct_array():
+        count = 2 if kind == "full" else 0
+        pairs = [structure(field.array_of, values, version, kind, message, owner) for _ in range(count)]
+        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    if field.is_array():
+        count = 2 if kind == "full" else 0
+        pairs = [scalar(field._type_str[2:], "", values) for _ in range(count)]
+        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    if field.is_struct():
+        return structure(field, values, version, kind, message, owner)
+    return scalar(field._type_str, field._name, values)
+
+
+def scalar(kind, name, values):
+    if kind == "int16" and name.endswith("ErrorCode"):
+        value = 1 + values.draw(98)
+        return value, value
+    if kind in ("int8", "int16", "int32", "int64"):
+        value = values.integer(int(kind[3:]))
+        return value, value
+    if kind == "uint16":
+        value = values.integer(16, signed=False)
+        return value, value
+    if kind == "bool":
+        # True for every default that is false; the one field that defaults to true is drawn.
+        value = values.draw(2) == 1
+        return value, value
+    if kind == "string":
+        value = values.text()
+        return value, value
+    if kind == "uuid":
+        raw = values.bytes(16)
+        return uuid.UUID(bytes=raw), base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    if kind in ("bytes", "records"):
+        raw = values.bytes(90 + values.draw(80))
+        return raw, raw.hex()
+    if kind == "bitfield":
+        bits = {position for position in range(20) if values.draw(2) == 1} | {1}
+        return bits, sum(1 << position for position in bits)
+    raise ValueError(f"no sample for {kind}")
+
+
+def structure(struct, values, version, kind, message, owner):
+    """A structure as keyword arguments of its class, and as JSON."""
+    arguments, view = {}, {}
+    for field in struct._fields:
+        if not field.for_version_q(version):
+            continue
+        name = RENAMED.get((message, owner)) if field.name == "authorized_operations" else lower_camel(field._name)
+        if kind == "sparse" and field.tagged_field_q(version):
+            # Left out: the reader must supply the default, which the JSON does not repeat.
+            continue
+        native, plain = sample(field, values, version, kind, message, field.name)
+        arguments[field.name], view[name] = native, plain
+    if struct.has_data_class():
+        return struct.data_class(version=version, **arguments), view
+    return arguments, view
+
+
+def entries(cls, direction, versions):
+    for version in versions:
+        for kind in ("full", "sparse"):
+            name = cls._json["name"]
+            values = Values(f"{name}/{version}/{kind}")
+            arguments = {}
+            view = {}
+            for field in cls._struct._fields:
+                if not field.for_version_q(version) or (kind == "sparse" and field.tagged_field_q(version)):
+                    continue
+                renamed = field.name == "authorized_operations"
+                native, plain = sample(field, values, version, kind, name, field.name)
+                arguments[field.name] = native
+                view[RENAMED[(name, name)] if renamed else lower_camel(field._name)] = plain
+            encoded = cls(version=version, **arguments).encode(version=version)
+            text = json.dumps(view, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+            yield f"{direction} v{version} {kind}\n{bytes(encoded).hex() or '-'}\n{text}\n"
+
+
+def frames():
+    """Whole frames: length, header, message. The header's version follows from the API's, and ApiVersions is the exception."""
+    cases = [("ApiVersions", metadata, version) for version in (0, 3, 4)] + [("Metadata", metadata, version) for version in (8, 9)]
+    cases += [("Produce", producer, version) for version in (8, 9)] + [("Fetch", consumer, version) for version in (11, 12)]
+    for api, module, version in cases:
+        for client in (None, "apus-é"):
+            request = getattr(module, api + "Request")(version=version)
+            request.with_header(correlation_id=77 + version, client_id=client)
+            encoded = bytes(request.encode(header=True, framed=True))
+            yield f"request {api} v{version} {77 + version} {client}\n{encoded.hex()}\n"
+        response = getattr(module, api + "Response")(version=version)
+        response.with_header(correlation_id=-5 - version)
+        encoded = bytes(response.encode(header=True, framed=True))
+        yield f"response {api} v{version} {-5 - version}\n{encoded.hex()}\n"
+
+
+def served_versions(path):
+    for line in path.read_text().splitlines():
+        if line.startswith("versions "):
+            first, _, last = line.split()[1].partition("-")
+            return range(int(first), int(last or first) + 1)
+    raise ValueError(f"{path}: no versions")
+
+
+def find(name):
+    for module in (metadata, producer, consumer, admin):
+        cls = getattr(module, name, None)
+        if cls is not None:
+            return cls
+    return None
+
+
+def main():
+    assert kafka.__version__ == "3.0.12", f"the fixtures are made with kafka-python 3.0.12, not {kafka.__version__}"
+    for old in HERE.glob("*.txt"):
+        old.unlink()
+    for path in sorted(SCHEMAS.glob("*.wire")):
+        api, versions = path.stem, served_versions(path)
+        request, response = find(api + "Request"), find(api + "Response")
+        if request is None or response is None:
+            print(f"{api}: kafka-python has no such API")
+            continue
+        text = []
+        for cls, direction in ((request, "request"), (response, "response")):
+            missing = [version for version in versions if version > cls.max_version]
+            if missing:
+                print(f"{api} {direction}: kafka-python lacks versions {missing}")
+            text += entries(cls, direction, [version for version in versions if version not in missing])
+        (HERE / f"{api}.txt").write_text("\n".join(text))
+    (HERE / "frames.txt").write_text("\n".join(frames()))
+
+
+main()

@@ -10,6 +10,8 @@ public struct ClientConfiguration: Hashable, Sendable {
   public var connectTimeout: Duration = .seconds(10)
   /// How long a call of the administration or a wait for metadata may take in all, attempts included (`default.api.timeout.ms`).
   public var operationTimeout: Duration = .seconds(60)
+  /// How much of that may go by while no broker can be reached at all.
+  public var unreachableTimeout: Duration = .seconds(60)
   /// The wait before connecting again, doubled after each failure up to the maximum, with 20 % jitter (`reconnect.backoff.ms`, `.max.ms`).
   public var reconnectBackoff: Duration = .milliseconds(50)
   public var reconnectBackoffMax: Duration = .seconds(1)

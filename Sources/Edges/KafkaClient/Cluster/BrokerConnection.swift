@@ -177,7 +177,7 @@ package final class BrokerConnection: ChannelInboundHandler, @unchecked Sendable
     do throws(WireError) {
       let response = try RequestFrame.decodeApiVersions(body, asked: version)
       if response.errorCode == .unsupportedVersion, version > 0 {
-        let known = VersionTable(response).range(of: ApiVersionsRequest.apiKey.rawValue)?.upperBound ?? 0
+        let known = VersionTable(response).range(of: ApiVersionsRequest.apiKey.rawValue)?.upperBound ?? version - 1
         return self.negotiate(version: max(0, min(version - 1, known)))
       }
       guard response.errorCode == .none else {

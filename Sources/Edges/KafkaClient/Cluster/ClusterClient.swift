@@ -235,7 +235,9 @@ package final class ClusterClient: @unchecked Sendable {
   package func retrying<Value: Sendable>(
     _ operation: String, _ attempt: () async throws(KafkaError) -> Value
   ) async throws(KafkaError) -> Value {
-    let deadline = NIODeadline.now() + .nanoseconds(self.configuration.operationTimeout.wholeNanoseconds)
+    let start = NIODeadline.now()
+    let deadline = start + .nanoseconds(self.configuration.operationTimeout.wholeNanoseconds)
+    let connectionDeadline = min(deadline, start + .nanoseconds(self.configuration.unreachableTimeout.wholeNanoseconds))
     var backoff = Backoff(base: self.configuration.retryBackoff, maximum: self.configuration.retryBackoffMax)
     var system = SystemRandomNumberGenerator()
     var generator = SeededGenerator(seed: system.next())
@@ -245,7 +247,9 @@ package final class ClusterClient: @unchecked Sendable {
       } catch {
         guard error.isRetriable else { throw error }
         let wait = backoff.next(using: &generator)
-        if NIODeadline.now() + .nanoseconds(wait.wholeNanoseconds) > deadline {
+        let next = NIODeadline.now() + .nanoseconds(wait.wholeNanoseconds)
+        if error.kind == .connection, next > connectionDeadline { throw error }
+        if next > deadline {
           throw KafkaError(error.kind, "\(operation) did not succeed within \(self.configuration.operationTimeout): \(error)")
         }
         do { try await Task.sleep(for: wait) } catch { throw KafkaError(.cancelled, "\(operation) was cancelled") }

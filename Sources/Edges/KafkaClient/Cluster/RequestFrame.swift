@@ -38,6 +38,8 @@ package enum RequestFrame {
     _ = try ResponseHeader(from: &reader, apiKey: .apiVersions, version: version)
     var lookahead = reader
     let code = try lookahead.readErrorCode("ApiVersionsResponse.errorCode")
-    return try ApiVersionsResponse(from: &reader, version: code == .unsupportedVersion ? 0 : version)
+    guard code == .unsupportedVersion else { return try ApiVersionsResponse(from: &reader, version: version) }
+    // Some write the rest in the form that was asked for. Without it there is still the code, and older versions to try.
+    do { return try ApiVersionsResponse(from: &reader, version: 0) } catch { return ApiVersionsResponse(errorCode: code) }
   }
 }

@@ -157,7 +157,10 @@ public final class KafkaProducer: Sendable {
         failure = error
       }
       // A topic that is being created appears within moments; one that stays unknown is a mistake worth telling soon.
-      let patience = failure.code == .unknownTopicOrPartition ? self.configuration.unknownTopicTimeout : self.configuration.blockTimeout
+      let patience =
+        failure.code == .unknownTopicOrPartition ? self.configuration.unknownTopicTimeout
+        : failure.kind == .connection ? min(self.configuration.client.unreachableTimeout, self.configuration.blockTimeout)
+        : self.configuration.blockTimeout
       let wait = backoff.next(using: &generator)
       guard failure.isRetriable, MonotonicClock.now() + wait <= start + patience else {
         self.cluster.eventLoop.execute { [cluster] in cluster.unfollow(topic) }

@@ -36,8 +36,10 @@ public struct ProducerConfiguration: Hashable, Sendable {
   public var batchByteCount = 65536
   /// How long a batch that is not full waits for more records (`linger.ms`).
   public var linger: Duration = .milliseconds(5)
-  /// The largest request, and so the largest record (`max.request.size`). In bytes.
+  /// Batches of several partitions share a request up to this many bytes (half of what `max.request.size` means).
   public var requestByteCountMax = 1 << 20
+  /// The largest record, in bytes before compression (the other half). Brokers have a limit of their own, `message.max.bytes`.
+  public var recordByteCountMax = 1 << 20
   /// Requests under way per broker (`max.in.flight.requests.per.connection`).
   public var inFlightMax = 5
   /// Memory for records not yet delivered; beyond it senders wait (`buffer.memory`). In bytes.
@@ -65,11 +67,11 @@ public struct ProducerConfiguration: Hashable, Sendable {
       throw KafkaError(.invalidArgument, "idempotence allows 1 to 5 requests in flight per connection, not \(self.inFlightMax)")
     }
     if self.inFlightMax < 1 { throw KafkaError(.invalidArgument, "at least one request must be allowed in flight") }
-    if self.batchByteCount < 1 || self.requestByteCountMax < 1 || self.bufferByteCount < self.requestByteCountMax {
-      throw KafkaError(.invalidArgument, "batch and request size must be positive, and the buffer must hold at least one request")
+    if self.batchByteCount < 1 || self.requestByteCountMax < 1 || self.bufferByteCount < 1 {
+      throw KafkaError(.invalidArgument, "batch, request and buffer size must be positive")
     }
-    if self.requestByteCountMax > 1 << 30 || self.batchByteCount > 1 << 30 {
-      throw KafkaError(.invalidArgument, "batches and requests beyond 1 GiB are not possible")
+    if max(self.requestByteCountMax, self.recordByteCountMax, self.batchByteCount) > 1 << 30 {
+      throw KafkaError(.invalidArgument, "records, batches and requests beyond 1 GiB are not possible")
     }
     if let level = self.compressionLevel, !self.compression.codec.accepts(level: level) {
       throw KafkaError(.invalidArgument, "\(self.compression.rawValue) has no compression level \(level)")
@@ -79,7 +81,7 @@ public struct ProducerConfiguration: Hashable, Sendable {
   package var limits: ProducerLimits {
     ProducerLimits(
       batchByteCountMax: self.batchByteCount, linger: self.linger, bufferByteCountMax: self.bufferByteCount,
-      recordByteCountMax: self.requestByteCountMax, deliveryTimeout: self.deliveryTimeout,
+      recordByteCountMax: self.recordByteCountMax, deliveryTimeout: self.deliveryTimeout,
       attemptsMax: self.retries == .max ? .max : self.retries + 1, retryBackoff: self.client.retryBackoff,
       retryBackoffMax: self.client.retryBackoffMax, isIdempotent: self.idempotence)
   }

@@ -84,7 +84,7 @@ package struct ProducerState: Sendable {
     case .recordTooLarge(let byteCount):
       return .refused(KafkaError(.invalidArgument, """
         the record takes up to \(byteCount) bytes, more than the \(self.accumulator.limits.recordByteCountMax) allowed \
-        (max.request.size); raise it here and message.max.bytes at the broker
+        (recordByteCountMax); raise it here and message.max.bytes at the broker
         """))
     }
   }

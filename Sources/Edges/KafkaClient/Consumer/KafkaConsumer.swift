@@ -123,6 +123,13 @@ public final class KafkaConsumer: Sendable {
     return try result?.get()
   }
 
+  /// The next event if there is one already.
+  package func nextIfReady() throws(KafkaError) -> ConsumerEvent? {
+    guard let event = self.state.withLock({ $0.consumer.take() }) else { return nil }
+    self.wakeIfRoom()
+    return try event.get()
+  }
+
   /// Batches and ends of partitions as they come.
   public var events: ConsumerEvents { ConsumerEvents(consumer: self) }
   /// Batches as they come.

@@ -36,7 +36,7 @@ enum Rules {
     let banned = #/
       \b (?: Task | async | await | actor | Mutex | NIOLock | Atomic | Thread | DispatchQueue | ContinuousClock | SuspendingClock
       | Date | SystemRandomNumberGenerator | UUID | ObjectIdentifier | print ) \b
-      | \.random\( | \.shuffled\(\) | \.shuffle\(\) | \.randomElement\(\) | \.hashValue\b
+      | \.random\( (?! using: ) | \.shuffled\(\) | \.shuffle\(\) | \.randomElement\(\) | \.hashValue\b
       /#.wordBoundaryKind(.simple)
     return file.offences(in: file.code, matching: banned) { "a core has no \($0): it takes input and gives effects" }
   }

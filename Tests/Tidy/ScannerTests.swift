@@ -55,7 +55,7 @@ import Testing
   }
 
   @Test func pureWordsPass() {
-    #expect(Rules.pureCores(self.file("let taskCount = 1\nvar update: DateLike\nlist.shuffled(using: &generator)")).isEmpty)
+    #expect(Rules.pureCores(self.file("let taskCount = 1\nvar update: DateLike\nlist.shuffled(using: &generator)\nID.random(using: &generator)")).isEmpty)
   }
 
   @Test(arguments: [

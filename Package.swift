@@ -68,7 +68,7 @@ let package = Package(
     .target(name: "Storage", dependencies: ["Base", "Model", "Records", "Compression", "LogCore", "Environment", nioCore, collections],
       path: "Sources/Engine/Storage", swiftSettings: common),
     .target(name: "Controller",
-      dependencies: ["Base", "Model", "Wire", "Records", "Metadata", "Storage", "Environment", nioCore],
+      dependencies: ["Base", "Model", "Wire", "Records", "Metadata", "LogCore", "Storage", "Environment", nioCore],
       path: "Sources/Engine/Controller", swiftSettings: common),
     .target(name: "Broker",
       dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Metadata", "Replication", "LogCore",

@@ -21,7 +21,7 @@ enum ImportTable {
     "LogCore": ["Base", "Model", "Collections"],
     "Environment": ["Base", "Model", "NIOCore"],
     "Storage": ["Base", "Model", "Records", "Compression", "LogCore", "Environment", "NIOCore", "Collections"],
-    "Controller": ["Base", "Model", "Wire", "Records", "Metadata", "Storage", "Environment", "NIOCore"],
+    "Controller": ["Base", "Model", "Wire", "Records", "Metadata", "LogCore", "Storage", "Environment", "NIOCore"],
     "Broker": Set(Self.ground + Self.formats + Self.cores + ["Environment", "Storage", "Controller", "NIOCore", "Collections"]),
     "PosixDisk": ["Base", "Environment", "CPosix", "NIOCore"],
     "NIOServer": ["Base", "Model", "Wire", "Environment", "Broker", "NIOCore", "NIOPosix"],

@@ -33,7 +33,7 @@ package enum MetadataLogEvent: Sendable, Hashable {
 package struct MetadataLogError: Error, Sendable, Hashable, CustomStringConvertible {
   package var code: ErrorCode
   package var reason: String
-  package init(_ code: ErrorCode = .kafkaStorageError, _ reason: String) { (self.code, self.reason) = (code, reason) }
+  package init(_ reason: String, code: ErrorCode = .kafkaStorageError) { (self.reason, self.code) = (reason, code) }
   package var description: String { self.reason }
 }
 

@@ -41,7 +41,8 @@ import Testing
   @Test func orderOfRecords() throws {
     var harness = try self.harness()
     let before = harness.log.count
-    _ = try harness.create(.init("t", numPartitions: 2, configs: [.init(name: "segment.ms", value: "1"), .init(name: "flush.ms", value: "1")]))
+    let configs: [CreateTopics.Topic.Config] = [.init(name: "segment.ms", value: "1"), .init(name: "flush.ms", value: "1")]
+    _ = try harness.create(.init("t", numPartitions: 2, configs: configs))
     let kinds = harness.log[before...].map { change -> String in
       switch change {
       case .topic: "topic"
@@ -103,7 +104,8 @@ import Testing
   }
 
   @Test(arguments: [
-    Refused(.invalidPartitions, .init("zero-partitions", numPartitions: 0)), Refused(.invalidPartitions, .init("minus-2", numPartitions: -2)),
+    Refused(.invalidPartitions, .init("zero-partitions", numPartitions: 0)),
+    Refused(.invalidPartitions, .init("minus-2", numPartitions: -2)),
     Refused(.invalidReplicationFactor, .init("zero-replicas", replicationFactor: 0)),
     Refused(.invalidReplicationFactor, .init("too-many-replicas", replicationFactor: 4)),
     Refused(.invalidRequest, .init("count-and-assignment", numPartitions: 1, assignments: [assignment(0, 1)])),

@@ -18,6 +18,8 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
   package enum Input: Sendable {
     /// The first input: what an earlier run left unflushed is to be flushed now, since nothing else may ever ask for it.
     case began
+    /// This broker was made leader again, in a newer epoch.
+    case becameLeader(LeaderEpoch)
     /// The log grew to `endOffset` (exclusive).
     case appended(endOffset: Offset)
     /// A flush begins; appends from here on need another one.
@@ -56,9 +58,9 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
   private struct WaitingCommit: Sendable { var token: Token, requiredOffset: Offset }
   private struct WaitingFetch: Sendable { var token: Token, offset: Offset }
 
-  package let epoch: LeaderEpoch
-  /// Where the log ended when this leader began: offsets from here on belong to its epoch.
-  package let epochStartOffset: Offset
+  package private(set) var epoch: LeaderEpoch
+  /// Where the log ended when this epoch began: offsets from here on belong to it.
+  package private(set) var epochStartOffset: Offset
   package private(set) var flushPolicy: FlushPolicy
   package private(set) var logStartOffset: Offset
   package private(set) var logEndOffset: Offset
@@ -108,6 +110,7 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
     defer { self.checkInvariants() }
     switch input {
     case .began: self.requestFlushIfNeeded(into: &effects)
+    case .becameLeader(let epoch): self.becomeLeader(epoch, into: &effects)
     case .appended(let endOffset): self.append(to: endOffset, into: &effects)
     case .flushBegan: self.flushIsRequested = false
     case .flushed(let offset):
@@ -128,6 +131,20 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
   }
 
   // MARK: - Inputs
+
+  private mutating func becomeLeader(_ epoch: LeaderEpoch, into effects: inout [Effect]) {
+    invariant(epoch >= self.epoch, "leader epoch \(epoch) after \(self.epoch)")
+    // A log whose disk failed does not come back with a new epoch.
+    if self.resignation == .kafkaStorageError { return }
+    if self.resignation == nil, epoch == self.epoch { return }
+    self.epoch = epoch
+    self.epochStartOffset = self.logEndOffset
+    self.resignation = nil
+    self.requestFlushIfNeeded(into: &effects)
+    // Those who wait named the epoch before, and have to hear that it is over.
+    self.wakeFetches(into: &effects) { _ in true }
+    self.advanceHighWatermark(into: &effects)
+  }
 
   private mutating func append(to endOffset: Offset, into effects: inout [Effect]) {
     invariant(endOffset >= self.logEndOffset, "appended to \(endOffset), before the log's end \(self.logEndOffset)")

@@ -100,6 +100,23 @@ struct LeaderMachineTests {
     #expect(machine.effects(of: .flushed(upTo: Offset(5))) == [])
   }
 
+  @Test("A new epoch ends a resignation, but not that of a failed disk, and wakes who named the old one")
+  func newEpoch() {
+    var machine = leader(.written, end: 5, flushed: 5, watermark: 5)
+    _ = machine.effects(of: .awaitFetch(1, from: Offset(5)), .appended(endOffset: Offset(5)))
+    #expect(machine.effects(of: .becameLeader(LeaderEpoch(3))) == [])
+    #expect(machine.effects(of: .becameLeader(LeaderEpoch(4))) == [.wake(1)])
+    #expect(machine.epoch == LeaderEpoch(4))
+    _ = machine.effects(of: .appended(endOffset: Offset(7)), .resigned(.notLeaderOrFollower))
+    #expect(machine.effects(of: .awaitCommit(2, requiredOffset: Offset(9))) == [.fail(2, .notLeaderOrFollower)])
+    #expect(machine.effects(of: .becameLeader(LeaderEpoch(6))) == [])
+    #expect(machine.resignation == nil)
+    #expect(machine.epochStartOffset == Offset(7))
+    _ = machine.effects(of: .resigned(.kafkaStorageError), .becameLeader(LeaderEpoch(7)))
+    #expect(machine.resignation == .kafkaStorageError)
+    #expect(machine.epoch == LeaderEpoch(6))
+  }
+
   @Test("The checkpointed watermark is kept within what the log holds")
   func startingWatermark() {
     #expect(leader(.flushed, start: 5, end: 20, flushed: 10, watermark: 15).highWatermark == Offset(15))

@@ -1,0 +1,86 @@
+import Environment
+import Metadata
+import Model
+import Wire
+
+// IncrementalAlterConfigs (KIP-339) and the older AlterConfigs: decided by the controller.
+extension Broker {
+  func handleIncrementalAlterConfigs(_ exchange: Exchange<Env.Disk.File>, _ request: IncrementalAlterConfigsRequest) {
+    var refused: [(place: Int, ApiError)] = []
+    var resources: [IncrementalAlterConfigs.Resource] = []
+    for (place, asked) in request.resources.enumerated() {
+      do throws(ApiError) {
+        let resource = try self.resource(asked.resourceType, asked.resourceName)
+        var changes: [IncrementalAlterConfigs.Change] = []
+        for config in asked.configs {
+          guard let operation = IncrementalAlterConfigs.Operation(rawValue: config.configOperation) else {
+            throw ApiError(.invalidRequest, "Operation \(config.configOperation) on \(config.name) is not known.")
+          }
+          changes.append(.init(config.name, operation, config.value))
+        }
+        resources.append(.init(resource, changes))
+      } catch {
+        refused.append((place, error))
+      }
+    }
+    let named = request.resources.map { ($0.resourceType, $0.resourceName) }
+    self.ask(IncrementalAlterConfigs(resources, validateOnly: request.validateOnly), timeoutMs: Self.alterConfigsTimeoutMs) { [refused] result in
+      exchange.respond(
+        IncrementalAlterConfigsResponse(
+          responses: Self.merge(named, refused, result).map { .init(errorCode: $0.code, errorMessage: $0.message, resourceType: $1, resourceName: $2) }))
+    }
+  }
+
+  func handleAlterConfigs(_ exchange: Exchange<Env.Disk.File>, _ request: AlterConfigsRequest) {
+    var refused: [(place: Int, ApiError)] = []
+    var resources: [AlterConfigs.Resource] = []
+    for (place, asked) in request.resources.enumerated() {
+      do throws(ApiError) {
+        let resource = try self.resource(asked.resourceType, asked.resourceName)
+        resources.append(.init(resource, asked.configs.map { .init(name: $0.name, value: $0.value) }))
+      } catch {
+        refused.append((place, error))
+      }
+    }
+    let named = request.resources.map { ($0.resourceType, $0.resourceName) }
+    self.ask(AlterConfigs(resources, validateOnly: request.validateOnly), timeoutMs: Self.alterConfigsTimeoutMs) { [refused] result in
+      exchange.respond(
+        AlterConfigsResponse(
+          responses: Self.merge(named, refused, result).map { .init(errorCode: $0.code, errorMessage: $0.message, resourceType: $1, resourceName: $2) }))
+    }
+  }
+
+  /// Neither request carries a timeout; this is what Kafka's clients wait for an answer.
+  private static var alterConfigsTimeoutMs: Int32 { 30_000 }
+
+  private func resource(_ type: Int8, _ name: String) throws(ApiError) -> ConfigResource {
+    switch ConfigResource.Kind(rawValue: type) {
+    case .topic: return .topic(name)
+    case .broker:
+      if !name.isEmpty, Int32(name) == nil { throw ApiError(.invalidRequest, "Broker id '\(name)' is not a number.") }
+      return ConfigResource(.broker, name)
+    case .brokerLogger, .clientMetrics, .group, nil:
+      throw ApiError(.invalidRequest, "Apus has no configs of resource type \(type): it has those of topics (2) and brokers (4).")
+    }
+  }
+
+  /// One answer per resource in the order of the request: those refused here, and what the controller says of the others.
+  private static func merge(
+    _ named: [(Int8, String)], _ refused: [(place: Int, ApiError)], _ result: Result<[AlterConfigsResult], ApiError>
+  ) -> [((code: ErrorCode, message: String?), Int8, String)] {
+    var outcomes = [(code: ErrorCode, message: String?)?](repeating: nil, count: named.count)
+    for (place, error) in refused { outcomes[place] = (error.code, error.message) }
+    var decided: [ApiError?] = []
+    if case .success(let results) = result { decided = results.map(\.error) }
+    var next = 0
+    for place in outcomes.indices where outcomes[place] == nil {
+      switch result {
+      case .success:
+        outcomes[place] = next < decided.count ? (decided[next]?.code ?? .none, decided[next]?.message) : (.unknownServerError, nil)
+        next += 1
+      case .failure(let error): outcomes[place] = (error.code, error.message)
+      }
+    }
+    return zip(outcomes, named).map { ($0 ?? (.unknownServerError, nil), $1.0, $1.1) }
+  }
+}

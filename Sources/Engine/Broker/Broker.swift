@@ -1,0 +1,87 @@
+package import Controller
+package import Environment
+import LogCore
+package import Metadata
+package import Model
+import Replication
+package import Storage
+import Synchronization
+
+/// A Kafka broker: takes requests from connections and answers them, on the log and the metadata of its node.
+///
+/// `open` reads what is on disk, `start` loads the partitions and makes the broker known, `handle` (of `RequestHandler`) serves, `shutDown` ends
+/// it. Requests are served on the thread that brings them; nothing on the way of data hops, and what waits holds no thread. Three
+/// things are shared by all: the catalog (immutable, replaced as a whole), the partitions (each behind its lock), and the deadlines.
+package final class Broker<Env: Environment>: Sendable {
+  enum Phase: Int, Sendable, AtomicRepresentable { case loading, serving, shuttingDown }
+
+  package let environment: Env
+  /// As the process was started; what topics inherit may be changed while it runs.
+  package let config: BrokerConfig
+  let staticConfig: StaticConfig
+  let events: any BrokerEvents
+  package let logDirectory: LogDirectory<Env.Disk>
+  package let controller: ControllerDriver
+  /// Where clients reach this broker, by listener.
+  let endpoints: [Listener]
+  let incarnationID: KafkaUUID
+
+  let deadlines: DeadlineQueue<Env>
+  let fetchSessions: FetchSessions
+  let producerIDs = ProducerIDBlock<Env>()
+  let workspaces: WorkspacePool
+  let syncer: LogDirectorySyncer<Env>
+  let metadata: MetadataSubscription
+  let background: BackgroundWork<Env>
+
+  private let published: Mutex<Catalog<Env>>
+  private let phase = Atomic(Phase.loading)
+  private let epoch = Atomic(BrokerEpoch.unknown.rawValue)
+
+  init(
+    environment: Env, config: BrokerConfig, staticConfig: StaticConfig, endpoints: [Listener], logDirectory: LogDirectory<Env.Disk>,
+    controller: ControllerDriver, metadata: MetadataSubscription, incarnationID: KafkaUUID, events: any BrokerEvents
+  ) {
+    self.environment = environment
+    self.config = config
+    self.staticConfig = staticConfig
+    self.endpoints = endpoints
+    self.logDirectory = logDirectory
+    self.controller = controller
+    self.metadata = metadata
+    self.incarnationID = incarnationID
+    self.events = events
+    self.deadlines = DeadlineQueue(environment: environment)
+    self.fetchSessions = FetchSessions(sessionsMax: config.fetchSessionsMax, seed: environment.entropy())
+    self.workspaces = WorkspacePool(count: 8)
+    self.syncer = LogDirectorySyncer(environment: environment, directory: 0)
+    self.background = BackgroundWork(environment: environment)
+    self.published = Mutex(Catalog(image: controller.image))
+  }
+
+  package var clusterID: String { self.logDirectory.metaProperties.clusterID }
+
+  /// The metadata as it is now. Take it once per request, so that a request sees one state.
+  var catalog: Catalog<Env> { self.published.withLock { $0 } }
+
+  func publish(_ catalog: Catalog<Env>) {
+    // The old one is released after unlocking: it may be the last to hold a topic.
+    let old = self.published.withLock { current in
+      defer { current = catalog }
+      return current
+    }
+    _ = old
+  }
+
+  /// This broker's registration; `unknown` before it has one.
+  package var brokerEpoch: BrokerEpoch { BrokerEpoch(self.epoch.load(ordering: .acquiring)) }
+
+  func noteRegistration(_ epoch: BrokerEpoch) { self.epoch.store(epoch.rawValue, ordering: .releasing) }
+
+  var isShuttingDown: Bool { self.phase.load(ordering: .acquiring) == .shuttingDown }
+
+  func enter(_ phase: Phase) { self.phase.store(phase, ordering: .releasing) }
+
+  /// Whether this was the first to ask for a shutdown.
+  func beginShutdown() -> Bool { self.phase.exchange(.shuttingDown, ordering: .acquiringAndReleasing) != .shuttingDown }
+}

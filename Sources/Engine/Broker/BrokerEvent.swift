@@ -1,0 +1,52 @@
+package import Controller
+import Environment
+package import Metadata
+package import Model
+package import Storage
+
+/// Where the broker reports what it did. Called from any thread, at times with a lock held: it must be quick and must not call back.
+package protocol BrokerEvents: Sendable {
+  func record(_ event: BrokerEvent)
+}
+
+/// A state change worth explaining to the person who runs the broker, with its cause.
+package enum BrokerEvent: Sendable {
+  /// A log directory was opened; its partitions are being loaded.
+  case logDirectoryOpened(path: String, partitionCount: Int, wasClosedCleanly: Bool)
+  /// Something in a log directory was found or repaired.
+  case storageNotice(StorageNotice)
+  /// A log was not closed cleanly, and what may be torn of it was read again.
+  case logRecovered(RecoveryReport)
+  /// All partitions are loaded and the broker serves.
+  case started(node: NodeID, clusterID: String, partitionCount: Int, took: Duration)
+  case partitionCreated(TopicPartition, topicID: KafkaUUID)
+  case partitionDeleted(TopicPartition, topicID: KafkaUUID)
+  /// A directory of a partition that the metadata does not know. It is left as it is and not served.
+  case strayPartition(path: String, reason: String)
+  /// This broker leads the partition; its own epoch begins at `logEndOffset`.
+  case becameLeader(TopicPartition, LeaderEpoch, logEndOffset: Offset, highWatermark: Offset)
+  /// The partition is not served until the broker is started again.
+  case partitionOffline(TopicPartition, cause: StorageError)
+  /// The disk refused an append and the log is as before: said once until an append succeeds.
+  case appendRefused(TopicPartition, cause: StorageError)
+  case readFailed(TopicPartition, Offset, cause: StorageError)
+  /// The start of a log moved forward.
+  case recordsDeleted(TopicPartition, logStartOffset: Offset, cause: DeletionCause)
+  case topicConfigChanged(topic: String)
+  /// A topic has a config that cannot be used; it counts as not set.
+  case topicConfigIgnored(topic: String, ConfigError)
+  case checkpointFailed(logDirectory: String, cause: StorageError)
+  /// Work in the background failed; it will be tried again.
+  case backgroundWorkFailed(what: String, cause: StorageError)
+  /// A connection is closed because of what it sent.
+  case connectionRefused(client: ClientContext, clientID: String?, reason: String)
+  case controller(ControllerEvent)
+  case metadataCloseFailed(MetadataLogError)
+  case shutdownBegan
+  case shutdownEnded(took: Duration)
+
+  package enum DeletionCause: Sendable, Hashable {
+    case retention
+    case deleteRecords(clientID: String?)
+  }
+}

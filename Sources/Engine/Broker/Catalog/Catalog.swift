@@ -1,0 +1,88 @@
+import HashTreeCollections
+import Environment
+import Metadata
+import Model
+
+/// One state of the metadata as this broker serves it: the image, and the partitions that are here. Immutable and published by reference;
+/// the next one shares all that did not change.
+final class Catalog<Env: Environment>: Sendable {
+  let image: MetadataImage
+  private let topicsByName: TreeDictionary<String, HostedTopic<Env>>
+  private let topicsByID: TreeDictionary<KafkaUUID, HostedTopic<Env>>
+
+  init(image: MetadataImage) {
+    self.image = image
+    self.topicsByName = [:]
+    self.topicsByID = [:]
+  }
+
+  private init(
+    image: MetadataImage, topicsByName: TreeDictionary<String, HostedTopic<Env>>, topicsByID: TreeDictionary<KafkaUUID, HostedTopic<Env>>
+  ) {
+    (self.image, self.topicsByName, self.topicsByID) = (image, topicsByName, topicsByID)
+  }
+
+  /// The next state.
+  func updated(image: MetadataImage, removing removed: [TopicImage], adding topics: [HostedTopic<Env>]) -> Catalog<Env> {
+    var (byName, byID) = (self.topicsByName, self.topicsByID)
+    for topic in removed {
+      if byName[topic.name]?.id == topic.id { byName[topic.name] = nil }
+      byID[topic.id] = nil
+    }
+    for topic in topics {
+      byName[topic.name] = topic
+      byID[topic.id] = topic
+    }
+    return Catalog(image: image, topicsByName: byName, topicsByID: byID)
+  }
+
+  // MARK: Lookups
+
+  func topic(_ reference: TopicReference) -> HostedTopic<Env>? {
+    switch reference {
+    case .name(let name): self.topicsByName[name]
+    case .id(let id): self.topicsByID[id]
+    }
+  }
+
+  /// The partition, or the code with which a request about it is refused.
+  func partition(_ reference: TopicReference, _ id: PartitionID) -> Result<Partition<Env>, ErrorCode.Refusal> {
+    guard let topic = self.topic(reference) else { return .failure(.init(code: Self.unknownTopicCode(reference))) }
+    return topic.partition(id)
+  }
+
+  static func unknownTopicCode(_ reference: TopicReference) -> ErrorCode {
+    switch reference {
+    case .name: .unknownTopicOrPartition
+    case .id: .unknownTopicId
+    }
+  }
+
+  /// Every partition here, in the order of topic names and partition ids.
+  var hostedPartitions: [Partition<Env>] {
+    self.topicsByName.sorted { $0.key < $1.key }.flatMap { $0.value.hostedPartitions }
+  }
+
+  /// Who leads the partition, as clients are to be told.
+  func leader(_ reference: TopicReference, _ id: PartitionID) -> (NodeID, LeaderEpoch)? {
+    guard let topic = self.topic(reference), let partition = self.image.topic(topic.id)?[id] else { return nil }
+    return (partition.leader, partition.leaderEpoch)
+  }
+
+  /// Where clients of the listener reach the broker; nil if it is not registered, fenced, or has no such listener.
+  func endpoint(of node: NodeID, listener: String) -> BrokerEndpoint? {
+    guard let broker = self.image.broker(node), !broker.isFenced, let endpoint = broker.endpoint(listener) else { return nil }
+    return BrokerEndpoint(nodeID: node, host: endpoint.host, port: Int32(endpoint.port), rack: broker.rack)
+  }
+
+  /// The brokers that clients of the listener are told of, in the order of their ids.
+  func endpoints(listener: String) -> [BrokerEndpoint] { self.image.brokers.compactMap { self.endpoint(of: $0.nodeID, listener: listener) } }
+}
+
+/// A broker as a client reaches it.
+struct BrokerEndpoint: Hashable, Sendable {
+  var nodeID: NodeID
+  var host: String
+  var port: Int32
+  var rack: String?
+}

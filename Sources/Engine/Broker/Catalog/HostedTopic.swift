@@ -1,0 +1,64 @@
+import Base
+import Environment
+import Metadata
+import Model
+import Records
+import Replication
+
+/// A topic as this broker serves it: its partitions in a dense array, and its configuration ready for use. Immutable; a change makes a new one
+/// that shares the partitions.
+final class HostedTopic<Env: Environment>: Sendable {
+  enum Slot: Sendable {
+    case hosted(Partition<Env>)
+    /// Its replicas are on other brokers.
+    case elsewhere
+    /// It belongs here and could not be opened.
+    case offline
+  }
+
+  let name: String
+  let id: KafkaUUID
+  /// By partition id.
+  let slots: [Slot]
+  let config: TopicConfig
+  let validator: RecordBatchValidator
+
+  init(name: String, id: KafkaUUID, slots: [Slot], config: TopicConfig) {
+    self.name = name
+    self.id = id
+    self.slots = slots
+    self.config = config
+    self.validator = RecordBatchValidator(rules: config.batchRules)
+  }
+
+  /// Topics of Kafka's own coordinators, which clients are told apart.
+  static func isInternal(_ name: String) -> Bool { name == "__consumer_offsets" || name == "__transaction_state" || name == "__share_group_state" }
+
+  func partition(_ id: PartitionID) -> Result<Partition<Env>, ErrorCode.Refusal> {
+    guard id.rawValue >= 0, Int(id.rawValue) < self.slots.count else { return .failure(.init(code: .unknownTopicOrPartition)) }
+    switch self.slots[Int(id.rawValue)] {
+    case .hosted(let partition): return .success(partition)
+    case .elsewhere: return .failure(.init(code: .notLeaderOrFollower))
+    case .offline: return .failure(.init(code: .kafkaStorageError))
+    }
+  }
+
+  var hostedPartitions: [Partition<Env>] {
+    self.slots.compactMap { if case .hosted(let partition) = $0 { partition } else { nil } }
+  }
+}
+
+extension TopicConfig {
+  /// What produced batches have to satisfy.
+  var batchRules: BatchRules {
+    BatchRules(
+      maximumByteCount: self.maxMessageBytes, timestampType: self.timestampType == .logAppendTime ? .logAppendTime : .createTime,
+      timestampBeforeMaximum: self.timestampBeforeMax.wholeMilliseconds, timestampAfterMaximum: self.timestampAfterMax.wholeMilliseconds,
+      isCompacted: self.cleanupPolicy.contains(.compact), scansCompressedRecords: self.recordsValidation == .records)
+  }
+
+  /// When appended records count as durable.
+  var replicationFlushPolicy: Replication.FlushPolicy {
+    Replication.FlushPolicy(durability: self.flushPolicy == .fsync ? .flushed : .written, unflushedRecordsMax: self.flushMessages)
+  }
+}

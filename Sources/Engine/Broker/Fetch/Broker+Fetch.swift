@@ -1,0 +1,186 @@
+import Base
+import Environment
+import Metadata
+import Model
+import NIOCore
+import Storage
+import Wire
+
+// Fetch (KIP-74, KIP-227, KIP-320, KIP-516): reads partitions up to the high watermark, at once if there is enough, otherwise when there is.
+extension Broker {
+  func handleFetch(_ exchange: Exchange<Env.Disk.File>, _ request: FetchRequest) {
+    let usesTopicIDs = exchange.version >= 13
+    let plan = self.fetchSessions.plan(
+      sessionID: request.sessionId, epoch: request.sessionEpoch, interests: Self.interests(of: request, usesTopicIDs: usesTopicIDs),
+      forgotten: Self.forgotten(of: request, usesTopicIDs: usesTopicIDs), usesTopicIDs: usesTopicIDs, now: self.environment.now())
+    if case .refuse(let code) = plan {
+      return exchange.respond(FetchResponse(errorCode: code))
+    }
+    let maxBytes = max(0, min(Int(request.maxBytes), self.config.fetchBytesMax))
+    let limits = FetchLimits(
+      minBytes: min(Int(request.minBytes), maxBytes), maxBytes: maxBytes,
+      maxWait: self.isShuttingDown ? .zero : .milliseconds(Int64(request.maxWaitMs)), isReadCommitted: request.isolationLevel == 1)
+    let targets = self.targets(of: plan.interests, asFollower: self.isFollower(request, exchange.version))
+    let reads = FetchReads(targets, limits: limits)
+    if limits.maxWait <= .zero || targets.isEmpty || reads.isEnough(limits) {
+      return self.answerFetch(exchange, plan: plan, targets: targets, reads: reads, isReadCommitted: limits.isReadCommitted)
+    }
+    PendingFetch(broker: self, exchange: exchange, plan: plan, targets: targets, limits: limits, reads: reads).start(after: reads)
+  }
+
+  private func isFollower(_ request: FetchRequest, _ version: Int16) -> Bool {
+    (version >= 15 ? request.replicaState.replicaId : request.replicaId) >= 0
+  }
+
+  private static func interests(of request: FetchRequest, usesTopicIDs: Bool) -> [FetchInterest] {
+    var interests: [FetchInterest] = []
+    interests.reserveCapacity(request.topics.reduce(0) { $0 + $1.partitions.count })
+    for topic in request.topics {
+      let reference: TopicReference = usesTopicIDs ? .id(topic.topicId) : .name(topic.topic)
+      for partition in topic.partitions {
+        interests.append(
+          FetchInterest(
+            topic: reference, partition: PartitionID(partition.partition), fetchOffset: Offset(partition.fetchOffset),
+            currentLeaderEpoch: LeaderEpoch(partition.currentLeaderEpoch), lastFetchedEpoch: LeaderEpoch(partition.lastFetchedEpoch),
+            maxByteCount: max(0, Int(partition.partitionMaxBytes))))
+      }
+    }
+    return interests
+  }
+
+  private static func forgotten(of request: FetchRequest, usesTopicIDs: Bool) -> [FetchPartitionKey] {
+    request.forgottenTopicsData.flatMap { topic in
+      let reference: TopicReference = usesTopicIDs ? .id(topic.topicId) : .name(topic.topic)
+      return topic.partitions.map { FetchPartitionKey(topic: reference, partition: PartitionID($0)) }
+    }
+  }
+
+  /// - Parameter asFollower: the request comes from a replica. A partition here has none but this broker, so whoever says it is one is
+  ///   told to learn the assignment anew (as Kafka tells a replica that it does not know).
+  private func targets(of interests: [FetchInterest], asFollower: Bool) -> [FetchTarget<Env>] {
+    let catalog = self.catalog
+    var targets: [FetchTarget<Env>] = []
+    targets.reserveCapacity(interests.count)
+    for interest in interests {
+      var partition = catalog.partition(interest.topic, interest.partition)
+      if asFollower, case .success = partition {
+        partition = .failure(.init(code: interest.currentLeaderEpoch == .unknown ? .notLeaderOrFollower : .unknownLeaderEpoch))
+      }
+      targets.append(FetchTarget(interest: interest, partition: partition))
+    }
+    return targets
+  }
+
+  // MARK: - The answer
+
+  /// Answers a fetch with what was read. Called once per fetch, from any thread.
+  func answerFetch(
+    _ exchange: Exchange<Env.Disk.File>, plan: FetchPlan, targets: [FetchTarget<Env>], reads: FetchReads<Env>, isReadCommitted: Bool
+  ) {
+    var reads = reads.reads
+    // Records that are copied are read before anything else is decided, since that may fail.
+    var copies = [ByteBuffer?](repeating: nil, count: reads.count)
+    var copiedByteCount = 0
+    for index in reads.indices {
+      guard let slice = reads[index].slice, slice.byteCount <= FetchReads<Env>.copiedByteCountMax || slice.file.descriptor == nil else { continue }
+      do {
+        copies[index] = try slice.file.readWhole(at: slice.position, byteCount: slice.byteCount)
+        copiedByteCount += slice.byteCount
+        reads[index].slice = nil
+      } catch {
+        reads[index] = FetchRead(.kafkaStorageError)
+        if case .success(let partition) = targets[index].partition { partition.fail(.disk(error)) }
+      }
+    }
+
+    var response = FetchResponse()
+    var isIncluded: [Bool]?
+    let outcomes = zip(reads, copies).map { read, copy in
+      FetchOutcome(
+        highWatermark: read.highWatermark, logStartOffset: read.logStartOffset, hasRecords: read.slice != nil || copy != nil,
+        isError: read.error != .none, isDiverging: read.divergence != nil)
+    }
+    switch plan {
+    case .refuse(let code): return exchange.respond(FetchResponse(errorCode: code))
+    case .sessionless: break
+    case .full:
+      let answered = zip(targets, outcomes).map { ($0.interest, $1) }
+      response.sessionId = self.fetchSessions.create(answered, usesTopicIDs: exchange.version >= 13, now: self.environment.now())
+    case .incremental(let sessionID, let epoch, _):
+      let news = self.fetchSessions.news(sessionID: sessionID, epoch: epoch, zip(targets, outcomes).map { ($0.interest.slot, $1) })
+      guard let news else { return exchange.respond(FetchResponse(errorCode: .invalidFetchSessionEpoch, sessionId: sessionID)) }
+      response.sessionId = sessionID
+      isIncluded = news
+    }
+
+    var slices: [FileSlice<Env.Disk.File>] = []
+    for index in reads.indices where isIncluded?[index] ?? true {
+      let target = targets[index]
+      var data = self.partitionData(target, reads[index], copies[index], exchange, &response)
+      // Nothing is ever aborted yet; null is for those who did not ask.
+      data.abortedTransactions = isReadCommitted ? [] : nil
+      if let slice = reads[index].slice { slices.append(slice) }
+      let (name, id): (String, KafkaUUID) =
+        switch target.interest.topic {
+        case .name(let name): (name, .zero)
+        case .id(let id): ("", id)
+        }
+      if let last = response.responses.indices.last, response.responses[last].topic == name, response.responses[last].topicId == id {
+        response.responses[last].partitions.append(data)
+      } else {
+        response.responses.append(FetchResponse.FetchableTopicResponse(topic: name, topicId: id, partitions: [data]))
+      }
+    }
+    exchange.respond(response, slices: slices, recordByteCount: copiedByteCount)
+  }
+
+  private func partitionData(
+    _ target: FetchTarget<Env>, _ read: FetchRead<Env.Disk.File>, _ copy: ByteBuffer?, _ exchange: Exchange<Env.Disk.File>,
+    _ response: inout FetchResponse
+  ) -> FetchResponse.PartitionData {
+    var data = FetchResponse.PartitionData()
+    data.partitionIndex = target.interest.partition.rawValue
+    // Clients of those versions do not know the storage error (KIP-112) and look for another leader instead, as they should.
+    data.errorCode = read.error == .kafkaStorageError && exchange.version <= 5 ? .notLeaderOrFollower : read.error
+    data.highWatermark = read.highWatermark.rawValue
+    data.lastStableOffset = read.lastStableOffset.rawValue
+    data.logStartOffset = read.logStartOffset.rawValue
+    data.records = copy.map { .bytes($0) } ?? .external(byteCount: read.byteCount)
+    if let divergence = read.divergence {
+      data.divergingEpoch = .init(epoch: divergence.epoch.rawValue, endOffset: divergence.endOffset.rawValue)
+    }
+    if exchange.version >= 16, read.error == .notLeaderOrFollower || read.error == .fencedLeaderEpoch,
+      let (leader, epoch) = self.catalog.leader(target.interest.topic, target.interest.partition)
+    {
+      // Tells the client whom to ask instead (KIP-951).
+      data.currentLeader = .init(leaderId: leader.rawValue, leaderEpoch: epoch.rawValue)
+      if !response.nodeEndpoints.contains(where: { $0.nodeId == leader.rawValue }),
+        let endpoint = self.catalog.endpoint(of: leader, listener: exchange.client.listener)
+      {
+        response.nodeEndpoints.append(
+          .init(nodeId: leader.rawValue, host: endpoint.host, port: endpoint.port, rack: endpoint.rack))
+      }
+    }
+    return data
+  }
+}
+
+extension DiskFile {
+  /// `byteCount` bytes from `position`; a file that ends before is an error, since the log says that it does not.
+  func readWhole(at position: Int64, byteCount: Int) throws(DiskError) -> ByteBuffer {
+    var buffer = ByteBufferAllocator().buffer(capacity: byteCount)
+    var failure: DiskError?
+    buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: byteCount) { bytes in
+      do throws(DiskError) {
+        let count = try self.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<byteCount]), at: position)
+        if count == byteCount { return count }
+        failure = DiskError(.io, operation: "read \(byteCount) bytes at \(position) (the file has \(count) of them) of", path: "a segment")
+      } catch {
+        failure = error
+      }
+      return 0
+    }
+    if let failure { throw failure }
+    return buffer
+  }
+}

@@ -1,0 +1,228 @@
+import Base
+import Controller
+import Environment
+import LogCore
+package import Metadata
+import Model
+import Storage
+import Synchronization
+
+extension Broker {
+  /// Takes the log directory and reads the metadata. Blocks.
+  ///
+  /// - Parameters:
+  ///   - endpoints: where clients reach this broker, with the ports that were really bound; `config.advertisedListeners` otherwise.
+  ///   - clusterID: the cluster this node must belong to; nil takes what the log directory says, and makes one up for a new directory.
+  package static func open(
+    environment: Env, staticConfig: StaticConfig, endpoints: [Listener]? = nil, clusterID: String? = nil, events: any BrokerEvents
+  ) throws(BrokerStartError) -> Broker {
+    let config: BrokerConfig
+    do { config = try BrokerConfig(BrokerConfigLayers(staticConfig: staticConfig)) } catch { throw .config(error) }
+    var generator = SeededGenerator(seed: environment.entropy())
+    let directory: LogDirectory<Env.Disk>
+    do throws(StorageError) {
+      directory = try LogDirectory.open(
+        disk: environment.disk, path: config.logDirectories[0], nodeID: config.nodeID, clusterID: clusterID,
+        newClusterID: KafkaUUID.random(using: &generator).description, generator: &generator)
+    } catch {
+      throw .storage(error)
+    }
+    for notice in directory.notices { events.record(.storageNotice(notice)) }
+    let metadata = MetadataSubscription(events: events)
+    let controller: ControllerDriver
+    do throws(ControllerLoadError) {
+      let log = try Self.openMetadataLog(environment, config, directory, events)
+      controller = try ControllerDriver(
+        log: log, initial: MetadataImage(clusterID: directory.metaProperties.clusterID),
+        settings: ControllerSettings(config, staticConfig: staticConfig), seed: generator.next(), listener: metadata)
+    } catch {
+      directory.unlock()
+      throw .controller(error)
+    }
+    return Broker(
+      environment: environment, config: config, staticConfig: staticConfig, endpoints: endpoints ?? config.advertisedListeners,
+      logDirectory: directory, controller: controller, metadata: metadata, incarnationID: KafkaUUID.random(using: &generator), events: events)
+  }
+
+  private static func openMetadataLog(
+    _ environment: Env, _ config: BrokerConfig, _ directory: LogDirectory<Env.Disk>, _ events: any BrokerEvents
+  ) throws(ControllerLoadError) -> LocalMetadataLog<Env> {
+    do throws(MetadataLogError) {
+      let (log, report) = try LocalMetadataLog.open(environment: environment, store: directory, config: config)
+      if let report, !report.wasClean || !report.notices.isEmpty { events.record(.logRecovered(report)) }
+      return log
+    } catch {
+      throw .log(error)
+    }
+  }
+
+  /// Loads the partitions, several at a time, registers with the controller and begins to serve. `done` is called once, from any thread.
+  package func start(_ done: @escaping @Sendable (Result<Void, BrokerStartError>) -> Void) {
+    let began = self.environment.now()
+    let image = self.controller.image
+    let found: LogDirectory<Env.Disk>.Listing
+    do throws(StorageError) { found = try self.logDirectory.list() } catch { return done(.failure(.storage(error))) }
+    for notice in found.notices { self.events.record(.storageNotice(notice)) }
+    self.removeLeftovers(found.deleted)
+    let present = self.setStraysAside(found.partitions, image)
+    self.events.record(
+      .logDirectoryOpened(
+        path: self.logDirectory.path, partitionCount: present.count, wasClosedCleanly: self.logDirectory.wasClosedCleanly))
+    PartitionLoading(broker: self, image: image, present: present).start { topics in
+      self.publish(self.catalog.updated(image: image, removing: [], adding: topics))
+      self.metadata.attach(after: image.offset) { self.apply($0, $1) }
+      self.register { result in
+        if case .success = result {
+          self.enter(.serving)
+          self.startBackgroundWork()
+          self.events.record(
+            .started(
+              node: self.config.nodeID, clusterID: self.clusterID, partitionCount: image.partitionCount, took: self.environment.now() - began))
+        }
+        done(result)
+      }
+    }
+  }
+
+  /// Makes the broker known and available for leadership; every partition here is led by it when `done` is called.
+  private func register(_ done: @escaping @Sendable (Result<Void, BrokerStartError>) -> Void) {
+    let registration = RegisterBroker(
+      clusterID: self.clusterID, nodeID: self.config.nodeID, incarnationID: self.incarnationID, endpoints: self.endpoints,
+      rack: self.config.rack, logDirectories: [self.logDirectory.metaProperties.directoryID],
+      previousEpoch: self.logDirectory.cleanShutdownBrokerEpoch ?? .unknown)
+    self.controller.submit(registration) { result in
+      switch result {
+      case .failure(let error): done(.failure(.registration(error)))
+      case .success(let epoch):
+        self.noteRegistration(epoch)
+        self.controller.submit(UnfenceBroker(nodeID: self.config.nodeID, epoch: epoch)) { done($0.mapError { .registration($0) }) }
+      }
+    }
+  }
+
+  /// Directories of deleted partitions that an earlier process did not get to remove.
+  private func removeLeftovers(_ paths: [String]) {
+    for path in paths {
+      self.background.soon {
+        do throws(DiskError) { try self.environment.disk.removeTree(path) } catch {
+          self.events.record(.backgroundWorkFailed(what: "removing \(path)", cause: .disk(error)))
+        }
+      }
+    }
+  }
+
+  /// Which of the partitions found belong here. A directory of a topic that is no more, or that another of the same name has replaced, is
+  /// renamed so that nothing is written into it, and kept: if the metadata is wrong about it, the records are still there.
+  private func setStraysAside(_ found: [TopicPartition], _ image: MetadataImage) -> Set<TopicPartition> {
+    var present: Set<TopicPartition> = []
+    for partition in found where partition.topic != TopicName.clusterMetadata {
+      let registered = image.topic(partition.topic).flatMap { topic in topic[partition.partition].map { (topic.id, $0) } }
+      var reason = "the metadata has no such partition"
+      if let (id, assignment) = registered {
+        do throws(StorageError) {
+          let stored = try self.logDirectory.topicID(of: partition)
+          if stored == id || stored == nil, assignment.isReplica(self.config.nodeID) {
+            present.insert(partition)
+            continue
+          }
+          reason = stored == id || stored == nil ? "this broker is not one of its replicas" : "it belongs to another topic of this name, \(stored!)"
+        } catch {
+          reason = error.description
+        }
+      }
+      let path = self.logDirectory.directory(of: partition)
+      let aside = "\(path).\(String(self.environment.entropy(), radix: 16))-stray"
+      do throws(DiskError) {
+        try self.environment.disk.rename(path, to: aside)
+        try self.environment.disk.syncDirectory(self.logDirectory.path)
+        self.events.record(.strayPartition(path: aside, reason: reason))
+      } catch {
+        self.events.record(.backgroundWorkFailed(what: "setting \(path) aside (\(reason))", cause: .disk(error)))
+      }
+    }
+    return present
+  }
+}
+
+/// The loading of all partitions at start: workers take the next topic in turn, each on a lane of its own.
+private final class PartitionLoading<Env: Environment>: Sendable {
+  /// More than the processors of a small machine: a worker mostly waits for the disk.
+  private static var workerCount: Int { 4 }
+
+  private struct State: Sendable {
+    var next = 0
+    var workersLeft: Int
+    var topics: [HostedTopic<Env>?]
+  }
+  private let broker: Broker<Env>
+  private let image: MetadataImage
+  private let defaults: TopicConfig
+  private let topics: [TopicImage]
+  private let present: Set<TopicPartition>
+  private let state: Mutex<State>
+
+  init(broker: Broker<Env>, image: MetadataImage, present: Set<TopicPartition>) {
+    self.broker = broker
+    self.image = image
+    self.defaults = broker.topicDefaults(image)
+    self.topics = image.topicsByName
+    self.present = present
+    self.state = Mutex(State(workersLeft: Self.workerCount, topics: Array(repeating: nil, count: self.topics.count)))
+  }
+
+  func start(_ done: @escaping @Sendable ([HostedTopic<Env>]) -> Void) {
+    for worker in 0..<Self.workerCount {
+      self.broker.environment.submit(to: .loading(worker: worker)) {
+        self.work()
+        let loaded: [HostedTopic<Env>]? = self.state.withLock { state in
+          state.workersLeft -= 1
+          return state.workersLeft == 0 ? state.topics.compactMap { $0 } : nil
+        }
+        if let loaded { done(loaded) }
+      }
+    }
+  }
+
+  private func work() {
+    while true {
+      let index: Int? = self.state.withLock { state in
+        guard state.next < self.topics.count else { return nil }
+        defer { state.next += 1 }
+        return state.next
+      }
+      guard let index else { return }
+      let topic = self.load(self.topics[index])
+      self.state.withLock { $0.topics[index] = topic }
+    }
+  }
+
+  private func load(_ topic: TopicImage) -> HostedTopic<Env> {
+    let config = self.broker.topicConfig(topic.name, self.image, self.defaults)
+    let slots = topic.partitions.enumerated().map { index, partition -> HostedTopic<Env>.Slot in
+      guard partition.isReplica(self.broker.config.nodeID) else { return .elsewhere }
+      let name = TopicPartition(topic.name, PartitionID(Int32(index)))
+      guard self.present.contains(name) else { return self.broker.create(name, topic.id, partition, config) }
+      return self.broker.load(name, topic.id, partition, config)
+    }
+    return HostedTopic(name: topic.name, id: topic.id, slots: slots, config: config)
+  }
+}
+
+extension Broker {
+  /// Opens a partition's log and begins to serve it.
+  fileprivate func load(
+    _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig
+  ) -> HostedTopic<Env>.Slot {
+    let settings = self.settings(config)
+    do throws(StorageError) {
+      let (log, report) = try PartitionLog.open(
+        in: self.logDirectory, topicPartition: partition, config: settings.log, now: self.environment.wallClock())
+      if !report.wasClean || !report.notices.isEmpty { self.events.record(.logRecovered(report)) }
+      let highWatermark = self.logDirectory.checkpointedHighWatermark(of: partition)
+      return .hosted(self.serve(log, topicID, image, settings, highWatermark: highWatermark))
+    } catch {
+      self.events.record(.partitionOffline(partition, cause: error))
+      return .offline
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import Environment
+import Synchronization
+
+/// Group commit: collects the partitions of one log directory that want to be on disk, and flushes them in passes on a lane of their own.
+/// One sync of a partition covers everything appended to it before the sync began, whoever appended it.
+final class LogDirectorySyncer<Env: Environment>: Sendable {
+  private struct State: Sendable {
+    /// A partition asks again only after its flush has begun, or when its `flush.ms` is over.
+    var wanting: [Partition<Env>] = []
+    var isRunning = false
+  }
+  private let environment: Env
+  private let lane: WorkLane
+  private let state = Mutex(State())
+
+  /// - Parameter index: of the directory in `log.dirs`.
+  init(environment: Env, directory index: Int) {
+    self.environment = environment
+    self.lane = .sync(logDirectory: index)
+  }
+
+  func request(_ partition: Partition<Env>) {
+    let mustBegin = self.state.withLock { state in
+      state.wanting.append(partition)
+      defer { state.isRunning = true }
+      return !state.isRunning
+    }
+    if mustBegin { self.environment.submit(to: self.lane) { self.pass() } }
+  }
+
+  private func pass() {
+    let batch = self.state.withLock { state in
+      defer { state.wanting = [] }
+      return state.wanting
+    }
+    for partition in batch { partition.flush() }
+    let mustGoOn = self.state.withLock { state in
+      state.isRunning = !state.wanting.isEmpty
+      return state.isRunning
+    }
+    // A submission of its own, so that other work of the lane (a shutdown's last flush) gets its turn.
+    if mustGoOn { self.environment.submit(to: self.lane) { self.pass() } }
+  }
+}

@@ -1,0 +1,87 @@
+import Environment
+import LogCore
+import Model
+import Replication
+import Storage
+import Synchronization
+
+// What keeps a partition's log in shape: deletion, checkpoints, closing.
+extension Partition {
+  /// Moves the log start to `offset`, -1 for the high watermark; returns where it is now.
+  func deleteRecords(before offset: Int64, clientID: String?) -> Result<Offset, ErrorCode.Refusal> {
+    var hasMoved = false
+    let result: Result<Offset, ErrorCode.Refusal> = self.step { state, effects in
+      if let resignation = state.leader.resignation { return .failure(.init(code: resignation)) }
+      let target = offset == -1 ? state.leader.highWatermark : Offset(offset)
+      guard target >= .zero, target <= state.leader.highWatermark else { return .failure(.init(code: .offsetOutOfRange)) }
+      do throws(StorageError) {
+        hasMoved = target > state.log.logStartOffset
+        try state.log.advanceLogStart(to: target)
+        state.leader.handle(.logStartAdvanced(to: state.log.logStartOffset), into: &effects)
+        return .success(state.log.logStartOffset)
+      } catch {
+        return .failure(.init(code: error.errorCode))
+      }
+    }
+    if hasMoved, case .success(let start) = result {
+      self.events.record(.recordsDeleted(self.topicPartition, logStartOffset: start, cause: .deleteRecords(clientID: clientID)))
+    }
+    return result
+  }
+
+  /// Takes segments that retention no longer keeps out of the log. On the background lane.
+  func applyRetention(now: Timestamp) throws(StorageError) -> SegmentRemoval<Env.Disk>? {
+    let outcome: Result<SegmentRemoval<Env.Disk>?, StorageError> = self.step { state, effects in
+      guard state.leader.resignation == nil else { return .success(nil) }
+      do throws(StorageError) {
+        let removal = try state.log.applyRetention(highWatermark: state.leader.highWatermark, now: now)
+        state.leader.handle(.logStartAdvanced(to: state.log.logStartOffset), into: &effects)
+        return .success(removal)
+      } catch {
+        return .failure(error)
+      }
+    }
+    guard let removal = try outcome.get() else { return nil }
+    let start = self.state.withLock { $0.log.logStartOffset }
+    self.events.record(.recordsDeleted(self.topicPartition, logStartOffset: start, cause: .retention))
+    return removal
+  }
+
+  /// Moves the recovery point forward. Blocks: on the background lane.
+  func checkpoint() throws(StorageError) {
+    let ticket = try self.state.withLock { state throws(StorageError) in
+      state.log.state == .online ? try state.log.beginCheckpoint() : nil
+    }
+    guard let ticket else { return }
+    do throws(DiskError) { try ticket.run() } catch {
+      self.state.withLock { $0.log.completeCheckpoint(ticket, failed: true) }
+      throw .disk(error)
+    }
+    self.state.withLock { $0.log.completeCheckpoint(ticket) }
+  }
+
+  var highWatermark: Offset { self.state.withLock { $0.leader.highWatermark } }
+
+  /// Forgets idempotent producers that were silent for long. On the background lane.
+  func expireProducers(now: Timestamp) { self.state.withLock { state in _ = state.log.expireProducers(now: now) } }
+
+  /// What the log repaired while it was read.
+  func takeNotices() -> [StorageNotice] { self.state.withLock { $0.log.takeNotices() } }
+
+  /// Ends the partition's service and removes its log. The directory is renamed when this returns.
+  func delete(id: KafkaUUID) throws(StorageError) -> DirectoryRemoval<Env.Disk> {
+    self.resign(.unknownTopicOrPartition)
+    return try self.state.withLock { state throws(StorageError) in try state.log.delete(id: id) }
+  }
+
+  /// Closes the log so that the next start need not check it. Blocks; the partition is of no use afterwards.
+  func close() throws(StorageError) {
+    self.resign(.notLeaderOrFollower)
+    try self.state.withLock { state throws(StorageError) in
+      if state.log.state == .online { try state.log.closeCleanly() }
+    }
+  }
+
+  /// Whether the log was taken out of service by its disk.
+  var hasFailed: Bool { self.state.withLock { $0.leader.resignation == .kafkaStorageError } }
+}

@@ -1,0 +1,245 @@
+import Base
+import Environment
+import LogCore
+import Metadata
+import Model
+import Records
+import Replication
+import Storage
+import Synchronization
+
+/// What a partition takes from its topic's configuration.
+struct PartitionSettings: Sendable {
+  var log: LogConfig
+  var flushPolicy: Replication.FlushPolicy
+  /// `flush.ms`; nil is never.
+  var flushInterval: Duration?
+}
+
+/// One partition that this broker leads: its log, the leader's machine and who waits, behind one lock.
+///
+/// Whoever holds a request steps the state inline; effects run after unlocking, on the same thread. Calls do not block but for the page
+/// cache, except those that say so.
+final class Partition<Env: Environment>: Sendable {
+  typealias Machine = LeaderMachine<Waiter<Env>>
+  typealias File = Env.Disk.File
+
+  struct State: Sendable {
+    var log: PartitionLog<Env.Disk>
+    var leader: Machine
+    /// `flush.ms`; nil is never.
+    var flushInterval: Duration?
+    var isFlushScheduled = false
+    /// The last append was refused by the disk; said once until one succeeds.
+    var isRefusingAppends = false
+  }
+
+  let topicPartition: TopicPartition
+  let topicID: KafkaUUID
+  let environment: Env
+  let syncer: LogDirectorySyncer<Env>
+  let events: any BrokerEvents
+  let state: Mutex<State>
+
+  init(
+    topicID: KafkaUUID, log: PartitionLog<Env.Disk>, node: NodeID, image: PartitionImage, settings: PartitionSettings,
+    checkpointedHighWatermark: Offset?, environment: Env, syncer: LogDirectorySyncer<Env>, events: any BrokerEvents
+  ) {
+    var log = log
+    if image.leader == node { log.beginLeaderEpoch(image.leaderEpoch) }
+    self.topicPartition = log.topicPartition
+    self.topicID = topicID
+    self.environment = environment
+    self.syncer = syncer
+    self.events = events
+    let leader = Machine(
+      leader: node, epoch: image.leaderEpoch, flushPolicy: settings.flushPolicy, logStartOffset: log.logStartOffset, logEndOffset: log.logEndOffset,
+      flushedOffset: log.flushedOffset, highWatermark: checkpointedHighWatermark ?? log.logStartOffset)
+    self.state = Mutex(State(log: log, leader: leader, flushInterval: settings.flushInterval))
+  }
+
+  /// What the partition is told when it begins or its registration changes: whether this broker leads it, and in which epoch.
+  func apply(_ image: PartitionImage, node: NodeID) {
+    let event: BrokerEvent? = self.step { state, effects in
+      guard image.leader == node else {
+        if state.leader.resignation == nil { state.leader.handle(.resigned(.notLeaderOrFollower), into: &effects) }
+        return nil
+      }
+      let isNew = image.leaderEpoch > state.leader.epoch || state.leader.resignation != nil
+      if isNew {
+        state.log.beginLeaderEpoch(image.leaderEpoch)
+        state.leader.handle(.becameLeader(image.leaderEpoch), into: &effects)
+      }
+      state.leader.handle(.began, into: &effects)
+      return isNew ? Self.becameLeader(self.topicPartition, state.leader) : nil
+    }
+    if let event { self.events.record(event) }
+  }
+
+  private static func becameLeader(_ partition: TopicPartition, _ leader: Machine) -> BrokerEvent {
+    .becameLeader(partition, leader.epoch, logEndOffset: leader.logEndOffset, highWatermark: leader.highWatermark)
+  }
+
+  /// A changed configuration takes effect with the next append.
+  func configure(_ settings: PartitionSettings) {
+    let flushPolicy = settings.flushPolicy
+    self.step { state, effects in
+      state.log.config = settings.log
+      state.flushInterval = settings.flushInterval
+      if state.leader.flushPolicy != flushPolicy { state.leader.handle(.flushPolicyChanged(flushPolicy), into: &effects) }
+    }
+  }
+
+  // MARK: - Stepping
+
+  /// Runs `body` under the lock, then what it brought about.
+  func step<Result: Sendable>(_ body: (inout State, inout [Machine.Effect]) -> Result) -> Result {
+    let (result, effects) = self.state.withLock { state in
+      var effects: [Machine.Effect] = []
+      let result = body(&state, &effects)
+      return (result, effects)
+    }
+    self.perform(effects)
+    return result
+  }
+
+  private func perform(_ effects: [Machine.Effect]) {
+    for effect in effects {
+      switch effect {
+      // Readers see it in the state; those who wait have effects of their own.
+      case .highWatermarkAdvanced: continue
+      case .requestFlush: self.syncer.request(self)
+      case .acknowledge(.produce(let produce, let place)): produce.settle(place, .none)
+      case .fail(.produce(let produce, let place), let code): produce.settle(place, code)
+      case .wake(.fetch(let fetch, let place)): fetch.wake(place)
+      case .acknowledge(.fetch), .fail(.fetch, _), .wake(.produce): invariant(false, "a waiter was told what it did not wait for")
+      }
+    }
+  }
+
+  /// Takes the partition out of service after its disk failed: produces are refused, records that are known to be durable stay readable.
+  func fail(_ error: StorageError) {
+    let isNews = self.step { state, effects in
+      state.log.takeOffline(error.description)
+      if state.leader.resignation != nil { return false }
+      state.leader.handle(.resigned(.kafkaStorageError), into: &effects)
+      return true
+    }
+    if isNews { self.events.record(.partitionOffline(self.topicPartition, cause: error)) }
+  }
+
+  /// Ends all waiting because the partition goes away or the broker stops.
+  func resign(_ code: ErrorCode) {
+    self.step { state, effects in
+      if state.leader.resignation == nil { state.leader.handle(.resigned(code), into: &effects) }
+    }
+  }
+
+  // MARK: - Produce
+
+  /// Where a produced batch went.
+  struct Appended: Sendable {
+    var baseOffset: Offset
+    /// `none` where the topic has CreateTime.
+    var logAppendTime: Timestamp
+    var logStartOffset: Offset
+    /// What `acks=all` waits for.
+    var requiredOffset: Offset
+    var isCommitted: Bool
+  }
+
+  /// Appends a batch, or finds that it was appended before.
+  func append(_ batch: ValidatedBatch, needsInSyncReplicas: Int) -> Result<Appended, ApiError> {
+    // A checksum that changes (LogAppendTime) is computed before the lock; it does not cover what the log itself sets.
+    let header = batch.patchedHeader(baseOffset: .zero, leaderEpoch: .unknown)
+    var failure: StorageError?
+    let result: Result<Appended, ApiError> = self.step { state, effects in
+      if let resignation = state.leader.resignation { return .failure(ApiError(resignation)) }
+      guard state.leader.hasInSyncReplicas(needsInSyncReplicas) else {
+        return .failure(
+          ApiError(
+            .notEnoughReplicas,
+            "\(state.leader.inSyncReplicas.count) of the \(needsInSyncReplicas) in-sync replicas that min.insync.replicas asks for are there."))
+      }
+      do throws(StorageError) {
+        let appended = try state.log.append(header, batch: batch.bytes, leaderEpoch: state.leader.epoch, now: self.environment.wallClock())
+        state.isRefusingAppends = false
+        if !appended.isDuplicate {
+          state.leader.handle(.appended(endOffset: state.log.logEndOffset), into: &effects)
+          if let interval = state.flushInterval { self.scheduleFlush(after: interval, &state) }
+        }
+        let required = appended.lastOffset + 1
+        return .success(
+          Appended(
+            baseOffset: appended.baseOffset, logAppendTime: batch.logAppendTime == nil ? .none : appended.maxTimestamp,
+            logStartOffset: appended.logStartOffset, requiredOffset: required, isCommitted: required <= state.leader.highWatermark))
+      } catch {
+        if case .disk = error, !state.isRefusingAppends {
+          state.isRefusingAppends = true
+          failure = error
+        }
+        if case .offline = error { failure = error }
+        return .failure(ApiError(error.errorCode, error.description))
+      }
+    }
+    if let failure { self.noteAppendFailure(failure) }
+    return result
+  }
+
+  /// A write that was undone leaves the partition in service: room may come back. One that could not be undone does not.
+  private func noteAppendFailure(_ error: StorageError) {
+    let isOnline = self.state.withLock { $0.log.state == .online }
+    if isOnline { self.events.record(.appendRefused(self.topicPartition, cause: error)) } else { self.fail(error) }
+  }
+
+  func awaitCommit(_ waiter: Waiter<Env>, _ offset: Offset) {
+    self.step { state, effects in state.leader.handle(.awaitCommit(waiter, requiredOffset: offset), into: &effects) }
+  }
+
+  func cancelCommit(_ waiter: Waiter<Env>) {
+    self.step { state, effects in state.leader.handle(.cancelCommit(waiter), into: &effects) }
+  }
+
+  // MARK: - Flush
+
+  private func scheduleFlush(after interval: Duration, _ state: inout State) {
+    if state.isFlushScheduled { return }
+    state.isFlushScheduled = true
+    _ = self.environment.schedule(after: interval) { [weak self] in
+      guard let self else { return }
+      let isNeeded = self.state.withLock { state in
+        state.isFlushScheduled = false
+        return state.log.state == .online && state.log.hasUnflushed
+      }
+      if isNeeded { self.syncer.request(self) }
+    }
+  }
+
+  /// Makes everything appended so far durable and tells who waits for it. Blocks: on the sync lane of the log's directory.
+  func flush() {
+    do {
+      let ticket = try self.state.withLock { state throws(StorageError) in
+        var none: [Machine.Effect] = []
+        state.leader.handle(.flushBegan, into: &none)
+        return try state.log.beginFlush()
+      }
+      do throws(DiskError) { try ticket?.run() } catch { return self.fail(.disk(error)) }
+      self.step { state, effects in
+        if let ticket { state.log.completeFlush(ticket) }
+        state.leader.handle(.flushed(upTo: state.log.flushedOffset), into: &effects)
+      }
+    } catch {
+      self.fail(error)
+    }
+  }
+
+  // MARK: - Waiting fetches
+
+  func awaitFetch(_ waiter: Waiter<Env>, from offset: Offset) {
+    self.step { state, effects in state.leader.handle(.awaitFetch(waiter, from: offset), into: &effects) }
+  }
+
+  func cancelFetch(_ waiter: Waiter<Env>) {
+    self.step { state, effects in state.leader.handle(.cancelFetch(waiter), into: &effects) }
+  }
+}

@@ -1,0 +1,15 @@
+import Environment
+
+/// A request that waits for something to happen in a partition, and its place there.
+enum Waiter<Env: Environment>: Equatable, Sendable {
+  case produce(PendingProduce<Env>, Int)
+  case fetch(PendingFetch<Env>, Int)
+
+  static func == (a: Self, b: Self) -> Bool {
+    switch (a, b) {
+    case (.produce(let x, let i), .produce(let y, let j)): x === y && i == j
+    case (.fetch(let x, let i), .fetch(let y, let j)): x === y && i == j
+    case (.produce, .fetch), (.fetch, .produce): false
+    }
+  }
+}

@@ -1,0 +1,94 @@
+package import Environment
+import Model
+package import NIOCore
+import Wire
+
+// Requests from their frame to the code that serves them. Whatever a client sends ends in an answer or in a closed connection.
+extension Broker: RequestHandler {
+  package typealias File = Env.Disk.File
+
+  package func connected(_ client: ClientContext) {}
+  package func disconnected(_ client: ClientContext) {}
+
+  package func handle(_ frame: ByteBuffer, from client: ClientContext, reply: Reply<Env.Disk.File>) {
+    var reader = WireReader(frame)
+    let header: RequestHeader
+    do { header = try RequestHeader(from: &reader) } catch {
+      self.events.record(.connectionRefused(client: client, clientID: nil, reason: "request header: \(error)"))
+      return reply.sink.close(reason: "request header: \(error)")
+    }
+    let exchange = Exchange(header: header, client: client, reply: reply, byteCount: frame.readableBytes)
+    guard let key = ApiKey(rawValue: header.apiKey), let versions = ServedApis.versions(of: key), versions.contains(header.apiVersion) else {
+      return self.handleUnserved(exchange, reader)
+    }
+    do throws(WireError) {
+      try self.route(key, exchange, reader)
+    } catch {
+      self.refuse(exchange, "\(key) v\(header.apiVersion): \(error)")
+    }
+  }
+
+  private func route(_ key: ApiKey, _ exchange: Exchange<Env.Disk.File>, _ reader: WireReader) throws(WireError) {
+    let version = exchange.version
+    switch key {
+    case .produce: self.handleProduce(exchange, try ProduceRequest(decoding: reader.rest, version: version))
+    case .fetch: self.handleFetch(exchange, try FetchRequest(decoding: reader.rest, version: version))
+    case .listOffsets: self.handleListOffsets(exchange, try ListOffsetsRequest(decoding: reader.rest, version: version))
+    case .metadata: self.handleMetadata(exchange, try MetadataRequest(decoding: reader.rest, version: version))
+    case .apiVersions: self.handleApiVersions(exchange, try ApiVersionsRequest(decoding: reader.rest, version: version))
+    case .createTopics: self.handleCreateTopics(exchange, try CreateTopicsRequest(decoding: reader.rest, version: version))
+    case .deleteTopics: self.handleDeleteTopics(exchange, try DeleteTopicsRequest(decoding: reader.rest, version: version))
+    case .deleteRecords: self.handleDeleteRecords(exchange, try DeleteRecordsRequest(decoding: reader.rest, version: version))
+    case .initProducerId: self.handleInitProducerId(exchange, try InitProducerIdRequest(decoding: reader.rest, version: version))
+    case .offsetForLeaderEpoch:
+      self.handleOffsetForLeaderEpoch(exchange, try OffsetForLeaderEpochRequest(decoding: reader.rest, version: version))
+    case .describeConfigs: self.handleDescribeConfigs(exchange, try DescribeConfigsRequest(decoding: reader.rest, version: version))
+    case .alterConfigs: self.handleAlterConfigs(exchange, try AlterConfigsRequest(decoding: reader.rest, version: version))
+    case .describeLogDirs: self.handleDescribeLogDirs(exchange, try DescribeLogDirsRequest(decoding: reader.rest, version: version))
+    case .createPartitions: self.handleCreatePartitions(exchange, try CreatePartitionsRequest(decoding: reader.rest, version: version))
+    case .incrementalAlterConfigs:
+      self.handleIncrementalAlterConfigs(exchange, try IncrementalAlterConfigsRequest(decoding: reader.rest, version: version))
+    case .describeCluster: self.handleDescribeCluster(exchange, try DescribeClusterRequest(decoding: reader.rest, version: version))
+    case .listConfigResources:
+      self.handleListConfigResources(exchange, try ListConfigResourcesRequest(decoding: reader.rest, version: version))
+    case .describeTopicPartitions:
+      self.handleDescribeTopicPartitions(exchange, try DescribeTopicPartitionsRequest(decoding: reader.rest, version: version))
+    // Not in `ServedApis`, so that they do not come here.
+    default: self.handleUnserved(exchange, reader)
+    }
+  }
+
+  /// An API or a version of it that is not served. Where a client can be told in a form that it certainly reads, it is; otherwise the
+  /// connection is closed, as Kafka's brokers do: an answer in another version would be taken for something it is not.
+  private func handleUnserved(_ exchange: Exchange<Env.Disk.File>, _ reader: WireReader) {
+    let version = exchange.version
+    switch ApiKey(rawValue: exchange.header.apiKey) {
+    case .apiVersions?: self.refuseApiVersions(exchange)
+    case .produce? where (0...2).contains(version): self.refuseLegacyProduce(exchange, reader)
+    case .findCoordinator? where FindCoordinatorRequest.supportedVersions.contains(version): self.refuseFindCoordinator(exchange, reader)
+    case let key?: self.refuse(exchange, "\(key) v\(version) is not served")
+    case nil: self.refuse(exchange, "API key \(exchange.header.apiKey) is not known")
+    }
+  }
+
+  /// Closes the connection for a reason that is recorded.
+  func refuse(_ exchange: Exchange<Env.Disk.File>, _ reason: String) {
+    self.events.record(.connectionRefused(client: exchange.client, clientID: exchange.clientID, reason: reason))
+    exchange.close(reason: reason)
+  }
+
+  /// Group and transaction coordinators are not served. Clients ask for one all the same when they are told to.
+  private func refuseFindCoordinator(_ exchange: Exchange<Env.Disk.File>, _ reader: WireReader) {
+    let message = "This broker serves neither consumer groups nor transactions yet."
+    do {
+      let request = try FindCoordinatorRequest(decoding: reader.rest, version: exchange.version)
+      var response = FindCoordinatorResponse(errorCode: .unsupportedVersion, errorMessage: message, nodeId: -1, host: "", port: -1)
+      response.coordinators = request.coordinatorKeys.map {
+        .init(key: $0, nodeId: -1, host: "", port: -1, errorCode: .unsupportedVersion, errorMessage: message)
+      }
+      exchange.respond(response)
+    } catch {
+      self.refuse(exchange, "FindCoordinator v\(exchange.version): \(error)")
+    }
+  }
+}

@@ -89,7 +89,7 @@ let package = Package(
 
     // Tools: thin mains.
     .executableTarget(name: "wiregen", path: "Sources/Tools/wiregen", swiftSettings: common),
-    .plugin(name: "WirePlugin", capability: .buildTool(), dependencies: ["wiregen"]),
+    .plugin(name: "WirePlugin", capability: .buildTool(), dependencies: ["wiregen"], path: "Sources/Tools/WirePlugin"),
     .executableTarget(name: "apus",
       dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Metadata", "LogCore", "Environment", "Storage",
         "Controller", "Broker", "NIOServer", "PosixDisk", "Observability", "KafkaClient",

@@ -29,6 +29,7 @@ enum ImportTable {
     "KafkaClient": Set(Self.ground + Self.formats + ["NIOCore", "NIOPosix", "Collections", "DequeModule"]),
     "VirtualWorld": ["Base", "Model", "Environment", "NIOCore"],
     "wiregen": [],
+    "WirePlugin": ["wiregen"],
     "apus": Set(
       Self.ground + Self.formats + Self.cores + Self.engine + Self.edges
         + ["ArgumentParser", "Logging", "Histogram", "NIOCore", "NIOPosix"]),
@@ -43,5 +44,6 @@ enum ImportTable {
     "Foundation": ["Tools"],
     "FoundationEssentials": ["Tools"],
     "Dispatch": ["Edges", "Tools"],
+    "PackagePlugin": ["Tools"],
   ]
 }

@@ -15,7 +15,7 @@ struct PackageLayout {
     let constants = Dictionary(
       manifest.matches(of: #/let (\w+): Target\.Dependency = \.product\(name: "(\w+)"/#).map { (String($0.output.1), String($0.output.2)) },
       uniquingKeysWith: { first, _ in first })
-    let call = #/\.(?:target|executableTarget|testTarget|systemLibrary)\(\s*name:\s*"(\w+)"(?<rest>.*?)\bpath:\s*"(?<path>[^"]+)"/#
+    let call = #/\.(?:target|executableTarget|testTarget|systemLibrary|plugin)\(\s*name:\s*"(\w+)"(?<rest>.*?)\bpath:\s*"(?<path>[^"]+)"/#
       .dotMatchesNewlines()
     self.targets = manifest.matches(of: call).map { match in
       let rest = match.output.rest

@@ -7,7 +7,7 @@ import Testing
   @Test(arguments: Rules.all.map(\.name))
   func everyFile(keeps name: String) throws {
     let rule = try #require(Rules.all.first { $0.name == name })
-    let files = try self.repository.swiftFiles(in: ["Sources", "Tests", "Plugins", "Benchmarks"])
+    let files = try self.repository.swiftFiles(in: ["Sources", "Tests", "Benchmarks"])
     #expect(files.count > 30, "the sources were not found")
     for offence in files.flatMap(rule.check) { Issue.record("\(offence)") }
   }

@@ -16,7 +16,7 @@ enum ImportTable {
     "Compression": ["Base", "CZstd", "CLZ4", "CSnappy", "CZlib"],
     "Records": ["Base", "Model", "Compression", "NIOCore"],
     "Wire": ["Base", "Model", "NIOCore"],
-    "Metadata": ["Base", "Model", "HashTreeCollections"],
+    "Metadata": ["Base", "Model", "Collections", "HashTreeCollections"],
     "Replication": ["Base", "Model", "Collections"],
     "LogCore": ["Base", "Model", "Collections"],
     "Environment": ["Base", "Model", "NIOCore"],

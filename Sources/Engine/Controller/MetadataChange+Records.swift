@@ -33,7 +33,10 @@ extension MetadataChange {
   /// what they say would be wrong.
   package init(decoding value: ByteBuffer) throws(MetadataRecordError) {
     let record: MetadataRecord
-    do throws(WireError) { record = try MetadataRecord(decoding: value) } catch { throw .malformed(error) }
+    do throws(WireError) { record = try MetadataRecord(decoding: value) } catch {
+      if case .unknownRecordType(let type) = error { throw .notSupported(type: type) }
+      throw .malformed(error)
+    }
     try self.init(record)
   }
 
@@ -63,7 +66,7 @@ extension MetadataChange {
     case .delegationToken, .userScramCredential, .clientQuota, .accessControlEntry, .removeAccessControlEntry, .zkMigrationState,
       .removeUserScramCredential, .beginTransaction, .endTransaction, .abortTransaction, .removeDelegationToken, .registerController,
       .clearElr:
-      throw .notSupported(type: type(of: record.value).apiKey)
+      throw .notSupported(type: UInt32(type(of: record.value).apiKey))
     }
   }
 }
@@ -72,7 +75,7 @@ extension MetadataChange {
 package enum MetadataRecordError: Error, Hashable, Sendable, CustomStringConvertible {
   case malformed(WireError)
   /// Kafka's number of a record type that this version has no meaning for.
-  case notSupported(type: Int16)
+  case notSupported(type: UInt32)
   case invalidField(String, Int64)
 
   package var description: String {

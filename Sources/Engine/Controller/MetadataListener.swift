@@ -9,6 +9,7 @@ package protocol MetadataListener: AnyObject, Sendable {
   func controllerEvent(_ event: ControllerEvent)
 }
 
+/// What an operator should hear of, once.
 package enum ControllerEvent: Sendable, CustomStringConvertible {
   case loaded(recordCount: Int, image: MetadataImage)
   /// One change was refused by the disk. The log is intact and the next may succeed.

@@ -22,6 +22,7 @@ package protocol MetadataLogPort: AnyObject, Sendable {
   func close(_ completion: @escaping @Sendable (MetadataLogError?) -> Void)
 }
 
+/// What became of records that were appended.
 package enum MetadataLogEvent: Sendable, Hashable {
   /// Every record below the offset is durable for good.
   case committed(upTo: Offset)

@@ -42,8 +42,15 @@ let acceptedPrefixes: [(prefix: String, status: ConfigDefinition.Status)] = [
   ("rlmm.config.", .accepted("tiered storage is not supported by this version")),
 ]
 
-private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = [
-  (.accepted("Apache Kafka removed it before 4.2"), """
+/// Keys that share a reason.
+private struct AcceptedGroup {
+  var status: ConfigDefinition.Status
+  var keys: String
+  init(_ status: ConfigDefinition.Status, _ keys: String) { (self.status, self.keys) = (status, keys) }
+}
+
+private let acceptedGroups = [
+  AcceptedGroup(.accepted("Apache Kafka removed it before 4.2"), """
     broker.id.generation.enable boolean true
     control.plane.listener.name string
     controlled.shutdown.max.retries int 3
@@ -87,7 +94,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     zookeeper.ssl.truststore.password password
     zookeeper.ssl.truststore.type string
     """),
-  (.accepted("consumer groups are not served by this version"), """
+  AcceptedGroup(.accepted("consumer groups are not served by this version"), """
     group.consumer.assignors list uniform,range
     group.consumer.heartbeat.interval.ms int 5000
     group.consumer.max.heartbeat.interval.ms int 15000
@@ -126,7 +133,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     offsets.topic.segment.bytes int 104857600
     telemetry.max.bytes int 1048576
     """),
-  (.accepted("transactions are not served by this version"), """
+  AcceptedGroup(.accepted("transactions are not served by this version"), """
     add.partitions.to.txn.retry.backoff.max.ms int 100
     add.partitions.to.txn.retry.backoff.ms int 20
     transaction.abort.timed.out.transaction.cleanup.interval.ms int 10000
@@ -141,7 +148,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     transaction.two.phase.commit.enable boolean false
     transactional.id.expiration.ms int 604800000
     """),
-  (.accepted("share groups are not served by this version"), """
+  AcceptedGroup(.accepted("share groups are not served by this version"), """
     group.share.assignors list simple
     group.share.delivery.count.limit int 5
     group.share.enable boolean false
@@ -173,7 +180,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     share.coordinator.write.timeout.ms int 5000
     share.fetch.purgatory.purge.interval.requests int 1000
     """),
-  (.accepted("only PLAINTEXT listeners are served by this version"), """
+  AcceptedGroup(.accepted("only PLAINTEXT listeners are served by this version"), """
     connection.failed.authentication.delay.ms int 100
     connections.max.reauth.ms long 0
     delegation.token.expiry.check.interval.ms long 3600000
@@ -257,7 +264,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     ssl.truststore.password password
     ssl.truststore.type string JKS
     """),
-  (.accepted("tiered storage is not supported by this version"), """
+  AcceptedGroup(.accepted("tiered storage is not supported by this version"), """
     remote.fetch.max.wait.ms int 500
     remote.list.offsets.request.timeout.ms long 30000
     remote.log.index.file.cache.total.size.bytes long 1073741824
@@ -286,7 +293,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     remote.log.storage.manager.class.path string
     remote.log.storage.manager.impl.prefix string rsm.config.
     """),
-  (.accepted("quotas are not enforced by this version"), """
+  AcceptedGroup(.accepted("quotas are not enforced by this version"), """
     alter.log.dirs.replication.quota.window.num int 11
     alter.log.dirs.replication.quota.window.size.seconds int 1
     client.quota.callback.class class
@@ -306,7 +313,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     replication.quota.window.size.seconds int 1
     request_percentage double 2147483647.0
     """),
-  (.accepted("it concerns clusters of several nodes, and this version runs one"), """
+  AcceptedGroup(.accepted("it concerns clusters of several nodes, and this version runs one"), """
     auto.leader.rebalance.enable boolean true
     broker.heartbeat.interval.ms int 2000
     broker.session.timeout.ms int 9000
@@ -343,7 +350,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     socket.connection.setup.timeout.ms long 10000
     unclean.leader.election.interval.ms long 300000
     """),
-  (.accepted("the metadata log is kept whole by this version"), """
+  AcceptedGroup(.accepted("the metadata log is kept whole by this version"), """
     internal.metadata.delete.delay.millis long 60000
     internal.metadata.log.segment.bytes int
     internal.metadata.max.batch.size.in.bytes int 8388608
@@ -353,7 +360,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     metadata.max.retention.bytes long 104857600
     metadata.max.retention.ms long 604800000
     """),
-  (.accepted("compaction does not run in this version"), """
+  AcceptedGroup(.accepted("compaction does not run in this version"), """
     log.cleaner.backoff.ms long 15000
     log.cleaner.dedupe.buffer.size long 134217728
     log.cleaner.enable boolean true
@@ -362,7 +369,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     log.cleaner.io.max.bytes.per.second double 1.7976931348623157E308
     log.cleaner.threads int 1
     """),
-  (.accepted("Apus does not have the threads and queues it sizes"), """
+  AcceptedGroup(.accepted("Apus does not have the threads and queues it sizes"), """
     background.threads int 10
     delete.records.purgatory.purge.interval.requests int 1
     fetch.purgatory.purge.interval.requests int 1000
@@ -374,7 +381,7 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     queued.max.requests int 500
     server.max.startup.time.ms long 9223372036854775807
     """),
-  (.accepted("metrics do not come from the JVM here"), """
+  AcceptedGroup(.accepted("metrics do not come from the JVM here"), """
     kafka.metrics.polling.interval.secs int 10
     kafka.metrics.reporters list
     metric.reporters list org.apache.kafka.common.metrics.JmxReporter
@@ -382,11 +389,11 @@ private let acceptedGroups: [(status: ConfigDefinition.Status, keys: String)] = 
     metrics.recording.level string INFO
     metrics.sample.window.ms long 30000
     """),
-  (.accepted("only released versions of the protocol are served"), """
+  AcceptedGroup(.accepted("only released versions of the protocol are served"), """
     unstable.api.versions.enable boolean false
     unstable.feature.versions.enable boolean false
     """),
-  (.unsupported("this version cannot do what it asks, and ignoring it would be unsafe"), """
+  AcceptedGroup(.unsupported("this version cannot do what it asks, and ignoring it would be unsafe"), """
     alter.config.policy.class.name class
     authorizer.class.name string
     config.providers list

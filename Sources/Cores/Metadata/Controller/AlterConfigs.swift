@@ -94,6 +94,7 @@ package struct AlterConfigs: ControllerRequest {
   }
 }
 
+/// What became of one resource.
 package struct AlterConfigsResult: Sendable, Hashable {
   package var resource: ConfigResource
   /// Nil: done.

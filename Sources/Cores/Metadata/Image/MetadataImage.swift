@@ -109,10 +109,9 @@ package struct MetadataImage: Sendable, Hashable {
   private mutating func addPartition(
     _ partition: TopicIDPartition, _ image: PartitionImage, _ delta: inout MetadataDelta
   ) throws(ReplayError) {
-    guard let topic = self.topics[partition.topicID] else { throw .unknownTopic(partition.topicID) }
-    guard Int(partition.partition.rawValue) == topic.partitions.count else {
-      throw .partitionOutOfOrder(partition, expected: topic.partitions.count)
-    }
+    // The count alone: a copy of the topic held here would make the append below copy all its partitions.
+    guard let count = self.topics[partition.topicID]?.partitions.count else { throw .unknownTopic(partition.topicID) }
+    guard Int(partition.partition.rawValue) == count else { throw .partitionOutOfOrder(partition, expected: count) }
     self.topics[partition.topicID]!.partitions.append(image)
     self.partitionCount += 1
     delta.changedPartitions.insert(partition)

@@ -53,6 +53,7 @@ package struct PartitionImage: Sendable, Hashable {
   }
 }
 
+/// A topic with its partitions. Its configs are the image's, by its name.
 package struct TopicImage: Sendable, Hashable {
   package var name: String
   package var id: KafkaUUID

@@ -6,81 +6,98 @@ internal import Base
 /// length varint | attributes i8 | timestampDelta varlong | offsetDelta varint | keyLength varint, key | valueLength varint, value
 /// headerCount varint | { keyLength varint, key | valueLength varint, value }...
 /// ```
-/// Positions count from the start of the bytes that were parsed. A byte count of -1 is a null.
+/// Positions count from the start of the bytes that were parsed.
 package struct RawRecord: Hashable, Sendable {
-  package var timestampDelta: Int64
-  package var offsetDelta: Int32
-  package var keyStart: Int
-  package var keyByteCount: Int
-  package var valueStart: Int
-  package var valueByteCount: Int
-  package var headersStart: Int
-  package var headerCount: Int
-  /// The position behind the record.
-  package var end: Int
+  package let timestampDelta: Int64
+  package let offsetDelta: Int32
+  // A batch has less than 2 GiB, so that 32 bits hold every position in it.
+  private let keyStart: Int32
+  private let keySize: Int32
+  private let valueStart: Int32
+  private let valueSize: Int32
+  private let headersPosition: Int32
+  private let headers: Int32
+  private let endPosition: Int32
 
-  package var keyRange: Range<Int>? { self.keyByteCount < 0 ? nil : self.keyStart..<(self.keyStart + self.keyByteCount) }
-  package var valueRange: Range<Int>? { self.valueByteCount < 0 ? nil : self.valueStart..<(self.valueStart + self.valueByteCount) }
+  package var keyRange: Range<Int>? { Self.range(self.keyStart, self.keySize) }
+  package var valueRange: Range<Int>? { Self.range(self.valueStart, self.valueSize) }
+  /// -1: no key.
+  package var keyByteCount: Int { Int(self.keySize) }
+  /// -1: no value; the record is a tombstone.
+  package var valueByteCount: Int { Int(self.valueSize) }
+  package var hasKey: Bool { self.keySize >= 0 }
+  package var headerCount: Int { Int(self.headers) }
+  package var headersStart: Int { Int(self.headersPosition) }
+  /// The position behind the record.
+  package var end: Int { Int(self.endPosition) }
+
+  private static func range(_ start: Int32, _ byteCount: Int32) -> Range<Int>? {
+    byteCount < 0 ? nil : Int(start)..<(Int(start) + Int(byteCount))
+  }
 
   /// Parses the record at `position`, headers included, and nothing beyond it. Every length is held against what is left of what
   /// encloses it: the record against `bytes`, its parts against the record.
   package init(_ bytes: UnsafeRawBufferPointer, at position: Int) throws(RecordFault) {
-    var cursor = position
-    let byteCount = Int(try Self.signed32(bytes, at: &cursor))
+    try self.init(parsing: bytes, at: position)
+  }
+
+  /// The same for callers that want it in line: only what they use of the result is computed.
+  @inline(__always)
+  init(parsing bytes: UnsafeRawBufferPointer, at position: Int) throws(RecordFault) {
+    guard position < bytes.count, bytes.count <= Int(Int32.max) else { throw .truncated }
+    let start = bytes.baseAddress.unsafelyUnwrapped
+    var cursor = RecordCursor(bytes, at: position)
+    let byteCount = try cursor.signed32()
     guard byteCount >= 0 else { throw .negativeLength }
-    guard byteCount <= bytes.count - cursor else { throw .truncated }
-    let end = cursor + byteCount
     // The rest sees only this record's bytes, so that nothing in it can reach into the next.
-    let record = UnsafeRawBufferPointer(rebasing: bytes[..<end])
-    guard byteCount > 0 else { throw .truncated }
-    cursor += 1
-    do { self.timestampDelta = try Varint.readSigned64(record, at: &cursor) } catch { throw RecordFault(error) }
-    self.offsetDelta = try Self.signed32(record, at: &cursor)
-    (self.keyStart, self.keyByteCount) = try Self.nullableField(record, at: &cursor)
-    (self.valueStart, self.valueByteCount) = try Self.nullableField(record, at: &cursor)
-    self.headerCount = Int(try Self.signed32(record, at: &cursor))
-    self.headersStart = cursor
-    if self.headerCount != 0 {
-      // A header takes two bytes at least.
-      guard self.headerCount > 0, self.headerCount <= (end - cursor) / 2 else { throw .headerCount(self.headerCount) }
-      for _ in 0..<self.headerCount { _ = try RawHeader(record, at: &cursor) }
-    }
-    guard cursor == end else { throw .trailingBytes(end - cursor) }
-    self.end = end
+    var record = try cursor.enter(byteCount)
+    try record.skip(1)
+    self.timestampDelta = try record.signed64()
+    self.offsetDelta = Int32(truncatingIfNeeded: try record.signed32())
+    let (key, keyByteCount) = try record.nullableField()
+    let (value, valueByteCount) = try record.nullableField()
+    let headerCount = try record.signed32()
+    self.headersPosition = Int32(truncatingIfNeeded: record.position - start)
+    if headerCount != 0 { try Self.checkHeaders(headerCount, &record) }
+    guard record.remaining == 0 else { throw .trailingBytes(record.remaining) }
+    self.keyStart = Int32(truncatingIfNeeded: key - start)
+    self.keySize = Int32(truncatingIfNeeded: keyByteCount)
+    self.valueStart = Int32(truncatingIfNeeded: value - start)
+    self.valueSize = Int32(truncatingIfNeeded: valueByteCount)
+    self.headers = Int32(truncatingIfNeeded: headerCount)
+    self.endPosition = Int32(truncatingIfNeeded: cursor.position - start)
   }
 
-  @inline(__always)
-  fileprivate static func signed32(_ bytes: UnsafeRawBufferPointer, at cursor: inout Int) throws(RecordFault) -> Int32 {
-    do { return try Varint.readSigned32(bytes, at: &cursor) } catch { throw RecordFault(error) }
-  }
-
-  /// A length and so many bytes; -1 is a null.
-  @inline(__always)
-  fileprivate static func nullableField(_ bytes: UnsafeRawBufferPointer, at cursor: inout Int) throws(RecordFault) -> (Int, Int) {
-    let byteCount = Int(try Self.signed32(bytes, at: &cursor))
-    let start = cursor
-    guard byteCount >= 0 else {
-      if byteCount == -1 { return (start, -1) }
-      throw .negativeLength
+  private static func checkHeaders(_ count: Int, _ cursor: inout RecordCursor) throws(RecordFault) {
+    // A header takes two bytes at least.
+    guard count > 0, count <= cursor.remaining / 2 else { throw .headerCount(count) }
+    for _ in 0..<count {
+      let (_, byteCount) = try cursor.nullableField()
+      guard byteCount >= 0 else { throw .nullHeaderKey }
+      _ = try cursor.nullableField()
     }
-    guard byteCount <= bytes.count - cursor else { throw .truncated }
-    cursor += byteCount
-    return (start, byteCount)
   }
 }
 
 /// Where the parts of one record header lie; positions as in `RawRecord`.
 package struct RawHeader: Hashable, Sendable {
-  package var keyStart: Int
-  package var keyByteCount: Int
-  package var valueStart: Int
-  package var valueByteCount: Int
+  package let keyStart: Int
+  package let keyByteCount: Int
+  package let valueStart: Int
+  /// -1: a null.
+  package let valueByteCount: Int
 
-  /// Parses the header at `cursor` and moves `cursor` behind it.
-  package init(_ bytes: UnsafeRawBufferPointer, at cursor: inout Int) throws(RecordFault) {
-    (self.keyStart, self.keyByteCount) = try RawRecord.nullableField(bytes, at: &cursor)
-    guard self.keyByteCount >= 0 else { throw .nullHeaderKey }
-    (self.valueStart, self.valueByteCount) = try RawRecord.nullableField(bytes, at: &cursor)
+  /// Parses the header at `position` and moves `position` behind it.
+  package init(_ bytes: UnsafeRawBufferPointer, at position: inout Int) throws(RecordFault) {
+    guard position < bytes.count else { throw .truncated }
+    let start = bytes.baseAddress.unsafelyUnwrapped
+    var cursor = RecordCursor(bytes, at: position)
+    let (key, keyByteCount) = try cursor.nullableField()
+    guard keyByteCount >= 0 else { throw .nullHeaderKey }
+    let (value, valueByteCount) = try cursor.nullableField()
+    (self.keyStart, self.keyByteCount) = (key - start, keyByteCount)
+    (self.valueStart, self.valueByteCount) = (value - start, valueByteCount)
+    position = cursor.position - start
   }
 }
 

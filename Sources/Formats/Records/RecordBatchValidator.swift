@@ -139,7 +139,7 @@ package struct RecordBatchValidator: Hashable, Sendable {
     var position = 0
     for index in 0..<Int(header.recordCount) {
       let record: RawRecord
-      do { record = try RawRecord(records, at: position) } catch {
+      do { record = try RawRecord(parsing: records, at: position) } catch {
         throw BatchRefusal(.malformedRecord(index: index, error))
       }
       position = record.end
@@ -149,7 +149,7 @@ package struct RecordBatchValidator: Hashable, Sendable {
       let (timestamp, overflow) = header.baseTimestamp.rawValue.addingReportingOverflow(record.timestampDelta)
       guard !overflow else { throw BatchRefusal(.timestampDelta(index: index, delta: record.timestampDelta)) }
       if timestamp > maximum { maximum = timestamp }
-      if needsKeys, record.keyByteCount < 0 {
+      if needsKeys, !record.hasKey {
         refusals.add(index, .invalidRecord, "A record of a compacted topic needs a key.")
       } else if timestamp != Timestamp.none.rawValue, !accepted.contains(timestamp) {
         refusals.add(index, .invalidTimestamp, "The record has \(Self.outOfRange(timestamp, accepted)).")

@@ -15,14 +15,14 @@ package struct RecordView: Sendable {
     (self.offset, self.timestamp, self.raw, self.bytes) = (offset, timestamp, raw, bytes)
   }
 
-  package var key: ByteBuffer? { self.slice(self.raw.keyStart, self.raw.keyByteCount) }
+  package var key: ByteBuffer? { self.raw.keyRange.map(self.slice) }
   /// Nil is a tombstone.
-  package var value: ByteBuffer? { self.slice(self.raw.valueStart, self.raw.valueByteCount) }
+  package var value: ByteBuffer? { self.raw.valueRange.map(self.slice) }
   /// The headers in their order; names may repeat.
   package var headers: RecordHeaders { RecordHeaders(count: self.raw.headerCount, start: self.raw.headersStart, bytes: self.bytes) }
 
-  private func slice(_ start: Int, _ byteCount: Int) -> ByteBuffer? {
-    byteCount < 0 ? nil : self.bytes.getSlice(at: self.bytes.readerIndex + start, length: byteCount)
+  private func slice(_ range: Range<Int>) -> ByteBuffer {
+    self.bytes.getSlice(at: self.bytes.readerIndex + range.lowerBound, length: range.count)!
   }
 }
 

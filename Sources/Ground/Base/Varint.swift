@@ -3,43 +3,45 @@
 ///
 /// Reading never goes past the bytes it is given. An encoding longer than the type can need, or with bits beyond its width, is
 /// refused rather than cut, so that one value has no second meaning.
-package enum Varint {
+///
+/// Public, because the compiler inlines nothing across modules that is not.
+public enum Varint {
   /// The most bytes an encoded value of 32 bits takes.
-  package static let maximumByteCount32 = 5
+  public static let maximumByteCount32 = 5
   /// The most bytes an encoded value of 64 bits takes.
-  package static let maximumByteCount64 = 10
+  public static let maximumByteCount64 = 10
 
   // MARK: Reading
 
   /// Reads an unsigned value at `position` and moves `position` behind it; leaves `position` alone when it throws.
   @inlinable
-  package static func readUnsigned32(_ bytes: UnsafeRawBufferPointer, at position: inout Int) throws(VarintError) -> UInt32 {
+  public static func readUnsigned32(_ bytes: UnsafeRawBufferPointer, at position: inout Int) throws(VarintError) -> UInt32 {
     let value = try Self.read(bytes, at: &position, maximumByteCount: Self.maximumByteCount32, bitWidth: 32)
     return UInt32(truncatingIfNeeded: value)
   }
 
   /// Reads an unsigned value at `position` and moves `position` behind it; leaves `position` alone when it throws.
   @inlinable
-  package static func readUnsigned64(_ bytes: UnsafeRawBufferPointer, at position: inout Int) throws(VarintError) -> UInt64 {
+  public static func readUnsigned64(_ bytes: UnsafeRawBufferPointer, at position: inout Int) throws(VarintError) -> UInt64 {
     try Self.read(bytes, at: &position, maximumByteCount: Self.maximumByteCount64, bitWidth: 64)
   }
 
   /// Reads a zigzag-coded value at `position` and moves `position` behind it; leaves `position` alone when it throws.
   @inlinable
-  package static func readSigned32(_ bytes: UnsafeRawBufferPointer, at position: inout Int) throws(VarintError) -> Int32 {
+  public static func readSigned32(_ bytes: UnsafeRawBufferPointer, at position: inout Int) throws(VarintError) -> Int32 {
     let raw = try Self.readUnsigned32(bytes, at: &position)
     return Int32(bitPattern: raw >> 1) ^ -Int32(bitPattern: raw & 1)
   }
 
   /// Reads a zigzag-coded value at `position` and moves `position` behind it; leaves `position` alone when it throws.
   @inlinable
-  package static func readSigned64(_ bytes: UnsafeRawBufferPointer, at position: inout Int) throws(VarintError) -> Int64 {
+  public static func readSigned64(_ bytes: UnsafeRawBufferPointer, at position: inout Int) throws(VarintError) -> Int64 {
     let raw = try Self.readUnsigned64(bytes, at: &position)
     return Int64(bitPattern: raw >> 1) ^ -Int64(bitPattern: raw & 1)
   }
 
   @inlinable
-  package static func read(
+  public static func read(
     _ bytes: UnsafeRawBufferPointer, at position: inout Int, maximumByteCount: Int, bitWidth: UInt64
   ) throws(VarintError) -> UInt64 {
     var cursor = position
@@ -74,19 +76,19 @@ package enum Varint {
 
   /// How many bytes the unsigned value takes, 1 to 10.
   @inlinable
-  package static func byteCount(unsigned value: UInt64) -> Int {
+  public static func byteCount(unsigned value: UInt64) -> Int {
     (70 - (value | 1).leadingZeroBitCount) / 7
   }
 
   /// How many bytes the zigzag-coded value takes, 1 to 10. A 32-bit value takes the same bytes as the equal 64-bit one.
   @inlinable
-  package static func byteCount(signed value: Int64) -> Int {
+  public static func byteCount(signed value: Int64) -> Int {
     Self.byteCount(unsigned: Self.zigzag(value))
   }
 
   /// Writes the unsigned value at `position` and moves `position` behind it. The caller provides the room (`byteCount(unsigned:)`).
   @inlinable
-  package static func write(unsigned value: UInt64, to bytes: UnsafeMutableRawBufferPointer, at position: inout Int) {
+  public static func write(unsigned value: UInt64, to bytes: UnsafeMutableRawBufferPointer, at position: inout Int) {
     var rest = value
     while rest >= 0x80 {
       bytes[position] = UInt8(truncatingIfNeeded: rest) | 0x80
@@ -99,19 +101,19 @@ package enum Varint {
 
   /// Writes the zigzag-coded value at `position` and moves `position` behind it. The caller provides the room.
   @inlinable
-  package static func write(signed value: Int64, to bytes: UnsafeMutableRawBufferPointer, at position: inout Int) {
+  public static func write(signed value: Int64, to bytes: UnsafeMutableRawBufferPointer, at position: inout Int) {
     Self.write(unsigned: Self.zigzag(value), to: bytes, at: &position)
   }
 
   /// Small magnitudes of either sign become small unsigned values: 0, -1, 1, -2 are 0, 1, 2, 3.
   @inlinable
-  package static func zigzag(_ value: Int64) -> UInt64 {
+  public static func zigzag(_ value: Int64) -> UInt64 {
     UInt64(bitPattern: (value << 1) ^ (value >> 63))
   }
 }
 
 /// Why a variable-length integer could not be read.
-package enum VarintError: Error, Hashable, Sendable {
+public enum VarintError: Error, Hashable, Sendable {
   /// The bytes ended before the value did.
   case truncated
   /// The encoding is longer, or holds more bits, than a value of the type can need.

@@ -1,79 +1,82 @@
+// Public where the rest of the package says `package`: the compiler (6.3) inlines and specializes across modules only what is
+// public, and without that every conversion and comparison would be a call through the protocol's witnesses.
+
 /// An integer with a meaning: values of different kinds cannot be mixed, and raw integers do not cross target boundaries.
-package protocol Newtype: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible
+public protocol Newtype: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible
 where RawValue: FixedWidthInteger & Sendable {
   init(rawValue: RawValue)
 }
 
 extension Newtype {
-  package init(_ rawValue: RawValue) { self.init(rawValue: rawValue) }
-  package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
-  package var description: String { String(describing: self.rawValue) }
+  public init(_ rawValue: RawValue) { self.init(rawValue: rawValue) }
+  public static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+  public var description: String { String(describing: self.rawValue) }
 }
 
 /// Kafka's `node.id` (a broker, a controller, or both).
-package struct NodeID: Newtype {
-  package var rawValue: Int32
-  package init(rawValue: Int32) { self.rawValue = rawValue }
+public struct NodeID: Newtype {
+  public var rawValue: Int32
+  public init(rawValue: Int32) { self.rawValue = rawValue }
   /// "No node": Kafka's -1 in `leader` fields and consumer `replica_id`s.
-  package static let none = NodeID(rawValue: -1)
+  public static let none = NodeID(rawValue: -1)
 }
 
 /// The index of a partition within its topic, from 0.
-package struct PartitionID: Newtype {
-  package var rawValue: Int32
-  package init(rawValue: Int32) { self.rawValue = rawValue }
+public struct PartitionID: Newtype {
+  public var rawValue: Int32
+  public init(rawValue: Int32) { self.rawValue = rawValue }
 }
 
 /// A record's place in a partition log. End offsets are exclusive.
-package struct Offset: Newtype {
-  package var rawValue: Int64
-  package init(rawValue: Int64) { self.rawValue = rawValue }
-  package static let zero = Offset(rawValue: 0)
+public struct Offset: Newtype {
+  public var rawValue: Int64
+  public init(rawValue: Int64) { self.rawValue = rawValue }
+  public static let zero = Offset(rawValue: 0)
   /// Kafka's -1: "unknown" in answers, "latest" in ListOffsets.
-  package static let unknown = Offset(rawValue: -1)
-  package static func + (a: Offset, b: Int64) -> Offset { Offset(rawValue: a.rawValue + b) }
-  package static func - (a: Offset, b: Offset) -> Int64 { a.rawValue - b.rawValue }
+  public static let unknown = Offset(rawValue: -1)
+  public static func + (a: Offset, b: Int64) -> Offset { Offset(rawValue: a.rawValue + b) }
+  public static func - (a: Offset, b: Offset) -> Int64 { a.rawValue - b.rawValue }
 }
 
 /// Counts the leaders of one partition; stored in every batch (`partitionLeaderEpoch`). Fences stale leaders.
-package struct LeaderEpoch: Newtype {
-  package var rawValue: Int32
-  package init(rawValue: Int32) { self.rawValue = rawValue }
-  package static let unknown = LeaderEpoch(rawValue: -1)
+public struct LeaderEpoch: Newtype {
+  public var rawValue: Int32
+  public init(rawValue: Int32) { self.rawValue = rawValue }
+  public static let unknown = LeaderEpoch(rawValue: -1)
 }
 
 /// Counts every change of a partition's registration; AlterPartition is a compare-and-set on it.
-package struct PartitionEpoch: Newtype {
-  package var rawValue: Int32
-  package init(rawValue: Int32) { self.rawValue = rawValue }
+public struct PartitionEpoch: Newtype {
+  public var rawValue: Int32
+  public init(rawValue: Int32) { self.rawValue = rawValue }
 }
 
 /// The metadata offset of a broker's registration: one incarnation of the broker.
-package struct BrokerEpoch: Newtype {
-  package var rawValue: Int64
-  package init(rawValue: Int64) { self.rawValue = rawValue }
-  package static let unknown = BrokerEpoch(rawValue: -1)
+public struct BrokerEpoch: Newtype {
+  public var rawValue: Int64
+  public init(rawValue: Int64) { self.rawValue = rawValue }
+  public static let unknown = BrokerEpoch(rawValue: -1)
 }
 
 /// Identifies an idempotent or transactional producer; allocated in blocks by the controller.
-package struct ProducerID: Newtype {
-  package var rawValue: Int64
-  package init(rawValue: Int64) { self.rawValue = rawValue }
-  package static let none = ProducerID(rawValue: -1)
+public struct ProducerID: Newtype {
+  public var rawValue: Int64
+  public init(rawValue: Int64) { self.rawValue = rawValue }
+  public static let none = ProducerID(rawValue: -1)
 }
 
 /// Fences older incarnations of one producer.
-package struct ProducerEpoch: Newtype {
-  package var rawValue: Int16
-  package init(rawValue: Int16) { self.rawValue = rawValue }
-  package static let none = ProducerEpoch(rawValue: -1)
+public struct ProducerEpoch: Newtype {
+  public var rawValue: Int16
+  public init(rawValue: Int16) { self.rawValue = rawValue }
+  public static let none = ProducerEpoch(rawValue: -1)
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z, as in Kafka's records. -1: none.
-package struct Timestamp: Newtype {
-  package var rawValue: Int64
-  package init(rawValue: Int64) { self.rawValue = rawValue }
-  package static let none = Timestamp(rawValue: -1)
+public struct Timestamp: Newtype {
+  public var rawValue: Int64
+  public init(rawValue: Int64) { self.rawValue = rawValue }
+  public static let none = Timestamp(rawValue: -1)
 }
 
 /// A topic's partition by name. For maps keyed by it on the hot path, resolve it to a slot once per request.

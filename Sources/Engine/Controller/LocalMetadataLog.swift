@@ -21,8 +21,12 @@ package final class LocalMetadataLog<Env: Environment>: MetadataLogPort {
     var listener: (@Sendable (MetadataLogEvent) -> Void)?
     /// A flush is under way or about to be: whatever is appended meanwhile, it will see to.
     var isFlushing = false
+    var bytesSinceCheckpoint = 0
     var isClosed = false
   }
+
+  /// Bytes appended between two checkpoints: what a start after a crash reads again.
+  private static var checkpointBytes: Int { 1 << 20 }
 
   private let environment: Env
   private let nodeID: NodeID
@@ -131,6 +135,7 @@ package final class LocalMetadataLog<Env: Environment>: MetadataLogPort {
         throw MetadataLogError("a batch of \(records.count) records came to nothing")
       }
       _ = try state.log.append(header, batch: batch, leaderEpoch: state.leaderEpoch, now: now)
+      state.bytesSinceCheckpoint += batch.readableBytes
     } catch {
       if case .offline(let reason) = state.log.state {
         // A torn write that could not be undone: the next append would be refused as well.
@@ -160,6 +165,7 @@ package final class LocalMetadataLog<Env: Environment>: MetadataLogPort {
         try ticket.run()
         let (flushed, listener) = self.state.withLock { state in (state.log.completeFlush(ticket), state.listener) }
         listener?(.committed(upTo: flushed))
+        try self.checkpointIfDue()
       } catch {
         let reason = "\(error)"
         let listener = self.state.withLock { state in
@@ -171,6 +177,24 @@ package final class LocalMetadataLog<Env: Environment>: MetadataLogPort {
         return
       }
     }
+  }
+
+  /// Moves the recovery point up, so that a start after a crash need not check the whole log. It reaches the disk with the
+  /// directory's checkpoints, which the directory's owner writes.
+  private func checkpointIfDue() throws(StorageError) {
+    let ticket = try self.state.withLock { state throws(StorageError) -> CheckpointTicket<Env.Disk>? in
+      guard state.bytesSinceCheckpoint >= Self.checkpointBytes else { return nil }
+      state.bytesSinceCheckpoint = 0
+      return try state.log.beginCheckpoint()
+    }
+    guard let ticket else { return }
+    // A checkpoint that fails costs time at the next start and nothing else: the log itself is synced.
+    let failed: Bool
+    do throws(DiskError) {
+      try ticket.run()
+      failed = false
+    } catch { failed = true }
+    self.state.withLock { $0.log.completeCheckpoint(ticket, failed: failed) }
   }
 
   package func close(_ completion: @escaping @Sendable (MetadataLogError?) -> Void) {

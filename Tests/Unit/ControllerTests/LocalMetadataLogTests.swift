@@ -171,6 +171,30 @@ import Wire
     #expect(error.description.contains("the metadata log cannot be used"))
   }
 
+  /// The start after a crash checks what came after the last checkpoint, not the whole log.
+  @Test func checkpointsBoundTheRecovery() throws {
+    let disk = MemoryDisk()
+    let node = try Node(disk)
+    _ = try #require(node.controller.addBroker(pump: { node.environment.runAll() }))
+    for index in 0..<5 {
+      node.run(CreateTopics([.init("t\(index)", numPartitions: 4000)]), "t\(index)")
+      node.environment.runAll()
+    }
+    try node.store.writeCheckpoints()
+    let byteCount = try #require(disk.content(of: Self.segment)).count
+    #expect(byteCount > 1 << 20)
+    let survivor = disk.afterPowerLoss()
+    var generator = SeededGenerator(seed: 1)
+    let store = try LogDirectory.open(
+      disk: survivor, path: "/data", nodeID: NodeID(1), clusterID: nil, newClusterID: testClusterID, generator: &generator)
+    let config = try BrokerConfig(BrokerConfigLayers(staticConfig: StaticConfig()))
+    let opened = try LocalMetadataLog.open(environment: ManualEnvironment(disk: survivor), store: store, config: config)
+    let report = try #require(opened.report)
+    #expect(!report.wasClean)
+    #expect(report.scannedByteCount < byteCount / 2)
+    #expect(try makeController(opened.log, Journal()).image == node.controller.image)
+  }
+
   @Test func afterCloseRequestsAreRefused() throws {
     let node = try Node(MemoryDisk())
     node.environment.runAll()

@@ -118,6 +118,8 @@ let package = Package(
     .testTarget(name: "NIOServerTests",
       dependencies: ["Base", "Model", "Wire", "Environment", "Broker", "NIOServer", "VirtualWorld", nioCore, nioPosix],
       path: "Tests/Unit/NIOServerTests", swiftSettings: common),
+    .testTarget(name: "ObservabilityTests", dependencies: ["Model", "Observability", logging], path: "Tests/Unit/ObservabilityTests",
+      swiftSettings: common),
     .testTarget(name: "KafkaClientTests",
       dependencies: ["Base", "Model", "Compression", "Records", "Wire", "KafkaClient", nioCore, nioPosix],
       path: "Tests/Unit/KafkaClientTests", swiftSettings: common),

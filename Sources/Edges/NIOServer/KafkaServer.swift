@@ -67,21 +67,34 @@ package final class KafkaServer<Handler: RequestHandler>: Sendable {
   /// Begins to accept connections on every listener and to give their requests to `handler`.
   package func serve(_ handler: Handler) {
     self.handler.withLock { $0 = handler }
-    let interval = min(.seconds(1), self.limits.idleMax / 4)
+    let interval = max(.milliseconds(1), min(.seconds(1), self.limits.idleMax / 4))
     for loop in self.loops { loop.eventLoop.execute { loop.startSweeping(every: interval) } }
     for channel in self.channels.withLock({ $0 }) { channel.setOption(.autoRead, value: true).whenSuccess { channel.read() } }
   }
 
-  /// Stops accepting, lets requests that are being served finish for up to `grace`, closes every connection and ends the threads.
-  /// Blocks; not on one of the server's own threads. Does nothing the second time.
-  package func stop(grace: Duration = .seconds(2)) {
-    if self.isStopped.exchange(true, ordering: .sequentiallyConsistent) { return }
-    for channel in self.channels.withLock({ $0 }) { try? channel.close().wait() }
+  /// Gives the ports back. Connections stay. Blocks.
+  package func stopAccepting() {
+    let channels = self.channels.withLock { channels in
+      defer { channels = [] }
+      return channels
+    }
+    for channel in channels { try? channel.close().wait() }
+  }
+
+  /// Lets requests that are being served finish for up to `grace`, and closes every connection. Blocks.
+  package func closeConnections(grace: Duration) {
     for loop in self.loops { loop.eventLoop.execute { loop.closeConnections() } }
     let clock = ContinuousClock()
     let deadline = clock.now + grace
     while self.quota.total > 0, clock.now < deadline { CLibrary.pause(milliseconds: 2) }
     for loop in self.loops { loop.eventLoop.execute { loop.abortConnections() } }
+  }
+
+  /// All of this, and ends the threads. Blocks; not on one of the server's own threads. Does nothing the second time.
+  package func stop(grace: Duration = .seconds(2)) {
+    if self.isStopped.exchange(true, ordering: .sequentiallyConsistent) { return }
+    self.stopAccepting()
+    self.closeConnections(grace: grace)
     try? self.dataGroup.syncShutdownGracefully()
     try? self.acceptGroup.syncShutdownGracefully()
     self.handler.withLock { $0 = nil }
@@ -106,6 +119,8 @@ package final class KafkaServer<Handler: RequestHandler>: Sendable {
       machine: ConnectionMachine(limits: self.limits, now: loop.now), buffers: loop.buffers)
     let options = channel.syncOptions
     try options?.setOption(.socketOption(.tcp_nodelay), value: 1)
+    if let size = self.limits.receiveBufferByteCount { try options?.setOption(.socketOption(.so_rcvbuf), value: .init(size)) }
+    if let size = self.limits.sendBufferByteCount { try options?.setOption(.socketOption(.so_sndbuf), value: .init(size)) }
     try options?.setOption(.autoRead, value: false)
     try options?.setOption(.maxMessagesPerRead, value: 1)
     try options?.setOption(.allowRemoteHalfClosure, value: true)

@@ -12,6 +12,12 @@ package struct ServerLimits: Hashable, Sendable {
   package var connectionsMax = Int(Int32.max)
   /// `max.connections.per.ip`.
   package var connectionsPerAddressMax = Int(Int32.max)
+  /// `max.connections.per.ip.overrides`: by address as text.
+  package var connectionsPerAddressOverrides: [String: Int] = [:]
+  /// `socket.receive.buffer.bytes`; nil leaves it to the system, which is up to twice as fast on a fast network.
+  package var receiveBufferByteCount: Int?
+  /// `socket.send.buffer.bytes`.
+  package var sendBufferByteCount: Int?
   /// How long a connection that is being closed may take to accept its last answers.
   package var closingMax: Duration = .seconds(5)
 

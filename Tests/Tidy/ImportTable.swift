@@ -11,7 +11,7 @@ enum ImportTable {
 
   /// Target to the modules it may import besides the standard library. A target that is not listed may not exist.
   static let allowed: [String: Set<String>] = [
-    "Base": ["CISAL", "Collections", "DequeModule"],
+    "Base": ["CISAL", "Collections"],
     "Model": ["Base"],
     "Compression": ["Base", "CZstd", "CLZ4", "CSnappy", "CZlib"],
     "Records": ["Base", "Model", "Compression", "NIOCore"],
@@ -33,6 +33,12 @@ enum ImportTable {
     "apus": Set(
       Self.ground + Self.formats + Self.cores + Self.engine + Self.edges
         + ["ArgumentParser", "Logging", "Histogram", "NIOCore", "NIOPosix"]),
+  ]
+
+  /// Modules that are parts of a product in the table.
+  static let products: [String: String] = [
+    "DequeModule": "Collections", "OrderedCollections": "Collections", "HashTreeCollections": "Collections",
+    "HeapModule": "Collections", "BitCollections": "Collections", "BasicContainers": "Collections",
   ]
 
   /// Modules that come with the toolchain, and the layers that may use them. Cores have no use for any of them.

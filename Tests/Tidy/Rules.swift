@@ -23,7 +23,8 @@ enum Rules {
       /#
     return file.code.enumerated().compactMap { index, line in
       guard let module = line.firstMatch(of: pattern).map({ String($0.output.1) }) else { return nil }
-      if ImportTable.allowed[target]?.contains(module) == true || module == "Swift" { return nil }
+      let product = ImportTable.products[module] ?? module
+      if ImportTable.allowed[target]?.contains(product) == true || module == "Swift" { return nil }
       if let layers = ImportTable.toolchain[module] {
         return layers.contains(layer) ? nil : file.offence(index, "\(module) is not for \(layer)")
       }
@@ -36,7 +37,7 @@ enum Rules {
     let banned = #/
       \b (?: Task | async | await | actor | Mutex | NIOLock | Atomic | Thread | DispatchQueue | ContinuousClock | SuspendingClock
       | Date | SystemRandomNumberGenerator | UUID | ObjectIdentifier | print ) \b
-      | \.random\( (?! using: ) | \.shuffled\(\) | \.shuffle\(\) | \.randomElement\(\) | \.hashValue\b
+      | \.random\( (?! .* using: ) | \.shuffled\(\) | \.shuffle\(\) | \.randomElement\(\) | \.hashValue\b
       /#.wordBoundaryKind(.simple)
     return file.offences(in: file.code, matching: banned) { "a core has no \($0): it takes input and gives effects" }
   }

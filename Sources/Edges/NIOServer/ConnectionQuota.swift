@@ -14,7 +14,8 @@ final class ConnectionQuota: Sendable {
     self.counts.withLock { counts in
       if counts.total >= limits.connectionsMax { return "\(counts.total) connections are open: max.connections" }
       let mine = counts.perAddress[address, default: 0]
-      if mine >= limits.connectionsPerAddressOverrides[address, default: limits.connectionsPerAddressMax] { return "\(mine) connections from \(address) are open: max.connections.per.ip" }
+      let max = limits.connectionsPerAddressOverrides[address, default: limits.connectionsPerAddressMax]
+      if mine >= max { return "\(mine) connections from \(address) are open: max.connections.per.ip" }
       counts.total += 1
       counts.perAddress[address] = mine + 1
       return nil

@@ -42,17 +42,18 @@ enum Rules {
     return file.offences(in: file.code, matching: banned) { "a core has no \($0): it takes input and gives effects" }
   }
 
-  /// Finds what a file itself declares as a dictionary or a set, and loops over it. `sorted` on the same line makes it right.
+  /// Finds what a file itself declares as a dictionary or a set, and loops over it. `sorted` on the same line makes it right, and so
+  /// does a comment on it or above it that says why the result is the same in any order.
   static func hashedLoops(_ file: SourceText) -> [Offence] {
     guard file.layer == "Cores" else { return [] }
     let declaration = #/
       \b (?: var|let ) \s+ (\w+) \s*
-      (?: : \s* (?: \[ [^\[\]:]+ : | Set< | Dictionary< )
-      | = \s* (?: \[ [^\[\]:]+ : .* \]\( | Set[<\(] | Dictionary[<\(] ) )
+      (?: : \s* (?: \[ [^\[\]:()]+ : | Set< | Dictionary< )
+      | = \s* (?: \[ [^\[\]:()]+ : .* \]\( | Set[<\(] | Dictionary[<\(] ) )
       /#.wordBoundaryKind(.simple)
     let names = Set(file.code.flatMap { line in line.matches(of: declaration).map { String($0.output.1) } })
     return file.code.enumerated().compactMap { index, line in
-      if line.contains("sorted") { return nil }
+      if line.contains("sorted") || file.lines[max(0, index - 1)...index].contains(where: { $0.contains("any order") }) { return nil }
       let loop = #/\bin\s+(?:[\w.]+?\.)??(\w+)(?:\.(?:keys|values))?\s*(?:\{|where\b)/#.wordBoundaryKind(.simple)
       let method = #/
         \b (\w+) (?: \.(?: keys|values ) )?

@@ -74,7 +74,8 @@ import Testing
   @Test(arguments: [
     "var byNode: [NodeID: Int] = [:]\nfor node in self.byNode.keys.sorted() {",
     "let list: [Int]\nfor x in list {",
-    "let d: [Int: Int]\nlet x = d[3]",
+    "let d: [Int: Int]\nlet x = d[3]", "let d: [Int: Int]\n// A sum is the same in any order.\nfor x in d.values {",
+    "let pairs: [(a: Int, b: Int)]\nfor x in pairs {",
   ])
   func orderedLoops(code: String) { #expect(Rules.hashedLoops(self.file(code)).isEmpty) }
 

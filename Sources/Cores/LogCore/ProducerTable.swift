@@ -94,6 +94,7 @@ package struct ProducerTable: Hashable, Sendable {
 
   package init(entries: [ProducerEntry], endOffset: Offset) {
     self.endOffset = endOffset
+    // A list: any order of it gives the same table.
     for entry in entries { self.entries[entry.producerID] = entry }
   }
 
@@ -149,6 +150,7 @@ package struct ProducerTable: Hashable, Sendable {
     let limit = expiration.components.seconds.multipliedReportingOverflow(by: 1000)
     if limit.overflow { return 0 }
     let before = self.entries.count
+    // What stays is the same in any order.
     self.entries = self.entries.filter { _, entry in
       entry.transactionFirstOffset != nil || now.rawValue - entry.lastTimestamp.rawValue < limit.partialValue
     }
@@ -158,6 +160,7 @@ package struct ProducerTable: Hashable, Sendable {
   /// Where the earliest open transaction begins; nil if none is open.
   package var firstOpenTransactionOffset: Offset? {
     var first: Offset?
+    // The least of them is the same in any order.
     for entry in self.entries.values {
       if let offset = entry.transactionFirstOffset { first = min(first ?? offset, offset) }
     }

@@ -54,9 +54,18 @@ package final class KafkaServer<Handler: RequestHandler>: Sendable {
         channel.eventLoop.makeCompletedFuture { try self.prepare(channel, listener: address.name) }
       }
     do {
-      let channel = try bootstrap.bind(host: address.host.isEmpty ? "0.0.0.0" : address.host, port: address.port).wait()
-      self.channels.withLock { $0.append(channel) }
       var bound = address
+      let channel: any Channel
+      if address.host.isEmpty {
+        // Every interface of both families, where there are two.
+        do { channel = try bootstrap.bind(host: "::", port: address.port).wait() } catch {
+          channel = try bootstrap.bind(host: "0.0.0.0", port: address.port).wait()
+        }
+        bound.host = channel.localAddress?.ipAddress ?? "0.0.0.0"
+      } else {
+        channel = try bootstrap.bind(host: address.host, port: address.port).wait()
+      }
+      self.channels.withLock { $0.append(channel) }
       bound.port = channel.localAddress?.port ?? address.port
       return bound
     } catch {
@@ -134,7 +143,7 @@ package final class KafkaServer<Handler: RequestHandler>: Sendable {
   private static func reason(_ error: any Error) -> String {
     switch error {
     case let error as IOError: CLibrary.message(for: error.errnoCode)
-    case let error as SocketAddressError: "no such host (\(error))"
+    case SocketAddressError.unknown, is SocketAddressError.UnknownHost: "no such host"
     default: "\(error)"
     }
   }

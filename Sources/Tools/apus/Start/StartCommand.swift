@@ -1,4 +1,9 @@
 import ArgumentParser
+import Logging
+import Metadata
+import NIOServer
+import Observability
+import PosixDisk
 
 /// `apus start`: one node, until a signal stops it.
 struct StartCommand: ParsableCommand {
@@ -7,15 +12,63 @@ struct StartCommand: ParsableCommand {
     abstract: "Start a node.",
     discussion: """
       Without arguments: a single node on 127.0.0.1:9092 that keeps its data in ./apus-data.
-      When it accepts clients it prints one line to standard output: apus ready node=<id> listen=<host:port> cluster=<id>.
+
+      When it accepts clients it prints one line to standard output:
+        apus ready node=<id> listen=<host:port> cluster=<id>
+      The log goes to standard error; APUS_LOG_LEVEL (trace, debug, info, notice, warning, error, critical) sets how much of it.
+
+      A setting may come from the file, from the environment (log.retention.ms is APUS_LOG_RETENTION_MS) and from --set; the later \
+      of these wins. Names, units and defaults are Apache Kafka's.
+
+      SIGTERM or SIGINT stops the node cleanly; a second one ends it at once, and the next start checks the logs.
+
+      Exit codes: 0 stopped cleanly; 64 the command line was wrong; 69 a listener could not be opened; 70 the node could not start; \
+      74 the data directory cannot be used; 78 the configuration is wrong; 130 ended by a second signal.
       """)
 
   @Option(name: .long, help: ArgumentHelp("Kafka's server.properties.", valueName: "file"))
   var config: String?
-  @Option(name: .long, help: ArgumentHelp("The data directory.", valueName: "dir"))
+  @Option(name: .long, help: ArgumentHelp("The data directory (log.dirs).", valueName: "dir"))
   var data: String?
-  @Option(name: .long, help: ArgumentHelp("The address to listen on; port 0 picks a free one.", valueName: "host:port"))
+  @Option(name: .long, help: ArgumentHelp("The address to listen on (listeners); port 0 picks a free one.", valueName: "host:port"))
   var listen: String?
   @Option(name: .customLong("set"), help: ArgumentHelp("Override one configuration key; may be repeated.", valueName: "key=value"))
   var overrides: [String] = []
+
+  func run() throws {
+    let signals = StopSignals.install()
+    do throws(StartError) {
+      try self.serve(until: signals)
+    } catch {
+      for line in error.message.split(separator: "\n") { Process.write("apus start: \(line)\n", to: 2) }
+      throw ExitCode(error.cause.rawValue)
+    }
+  }
+
+  private func serve(until signals: StopSignals) throws(StartError) {
+    let variables = Process.environment
+    let log = try Self.log(variables)
+    let config = try NodeConfig(
+      file: self.config, overrides: self.overrides, data: self.data, listen: self.listen, environment: variables, disk: PosixDisk())
+    for note in config.settings.notes { log.warning("\(note)") }
+    let descriptorsMax = Process.raiseDescriptorLimit()
+    if descriptorsMax < 10_000 {
+      log.warning("few open files are allowed: raise the hard limit of ulimit -n", metadata: ["max": "\(descriptorsMax)"])
+    }
+    let node = try Node(config, log: log)
+    let addresses = node.bound.map(\.hostAndPort).joined(separator: ",")
+    Process.write("apus ready node=\(config.broker.nodeID) listen=\(addresses) cluster=\(node.clusterID)\n", to: 1)
+    let name = signals.wait()
+    log.info("stopping", metadata: ["signal": "\(name)"])
+    node.stop()
+  }
+
+  private static func log(_ variables: [(name: String, value: String)]) throws(StartError) -> Logger {
+    let text = variables.first { $0.name == NodeConfig.logLevelVariable }?.value ?? "info"
+    guard let level = Logger.Level(rawValue: text.lowercased()) else {
+      let known = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+      throw StartError(.configuration, "\(NodeConfig.logLevelVariable)=\(text): one of \(known)")
+    }
+    return Logger(label: "apus") { _ in StderrLog(level: level) }
+  }
 }

@@ -1,0 +1,92 @@
+import Base
+import Broker
+import Controller
+import Logging
+import Model
+import NIOServer
+import Storage
+
+/// Tells the log what the broker and its listeners report, at the level it deserves.
+struct BrokerEventLog: BrokerEvents {
+  let log: Logger
+
+  func record(_ event: BrokerEvent) {
+    switch event {
+    case .logDirectoryOpened(let path, let partitionCount, let wasClosedCleanly):
+      self.log.info(
+        "log directory opened", metadata: ["path": "\(path)", "partitions": "\(partitionCount)", "clean": "\(wasClosedCleanly)"])
+    case .storageNotice(let notice): self.log.warning("\(notice)")
+    case .logRecovered(let report):
+      self.log.info(
+        "log recovered",
+        metadata: [
+          "partition": "\(report.topicPartition)", "from": "\(report.recoveryPoint)", "end": "\(report.logEndOffset)",
+          "scannedBytes": "\(report.scannedByteCount)", "removedBytes": "\(report.removedByteCount)",
+        ])
+      for notice in report.notices { self.log.warning("\(notice)") }
+    case .started(let node, let clusterID, let partitionCount, let took):
+      self.log.info(
+        "broker started",
+        metadata: ["node": "\(node)", "cluster": "\(clusterID)", "partitions": "\(partitionCount)", "ms": "\(took.wholeMilliseconds)"])
+    case .partitionCreated(let partition, let topicID):
+      self.log.info("partition created", metadata: ["partition": "\(partition)", "topicId": "\(topicID)"])
+    case .partitionDeleted(let partition, let topicID):
+      self.log.info("partition deleted", metadata: ["partition": "\(partition)", "topicId": "\(topicID)"])
+    case .strayPartition(let path, let reason):
+      self.log.warning("stray partition directory, left as it is", metadata: ["path": "\(path)", "reason": "\(reason)"])
+    case .becameLeader(let partition, let epoch, let logEndOffset, let highWatermark):
+      self.log.debug(
+        "leads partition",
+        metadata: ["partition": "\(partition)", "epoch": "\(epoch)", "end": "\(logEndOffset)", "highWatermark": "\(highWatermark)"])
+    case .partitionOffline(let partition, let cause):
+      self.log.error("partition offline", metadata: ["partition": "\(partition)", "reason": "\(cause)"])
+    case .appendRefused(let partition, let cause):
+      self.log.error("append refused", metadata: ["partition": "\(partition)", "reason": "\(cause)"])
+    case .readFailed(let partition, let offset, let cause):
+      self.log.error("read failed", metadata: ["partition": "\(partition)", "offset": "\(offset)", "reason": "\(cause)"])
+    case .recordsDeleted(let partition, let logStartOffset, let cause):
+      let because: String =
+        switch cause {
+        case .retention: "retention"
+        case .deleteRecords(let clientID): "DeleteRecords of \(clientID ?? "an unnamed client")"
+        }
+      self.log.info("records deleted", metadata: ["partition": "\(partition)", "start": "\(logStartOffset)", "cause": "\(because)"])
+    case .topicConfigChanged(let topic): self.log.info("topic config changed", metadata: ["topic": "\(topic)"])
+    case .topicConfigIgnored(let topic, let error):
+      self.log.warning("topic config ignored", metadata: ["topic": "\(topic)", "reason": "\(error)"])
+    case .checkpointFailed(let logDirectory, let cause):
+      self.log.error("checkpoint failed", metadata: ["path": "\(logDirectory)", "reason": "\(cause)"])
+    case .backgroundWorkFailed(let what, let cause):
+      self.log.error("background work failed", metadata: ["what": "\(what)", "reason": "\(cause)"])
+    case .connectionRefused(let client, let clientID, let reason):
+      self.log.warning(
+        "connection refused", metadata: ["peer": "\(client.host):\(client.port)", "clientId": "\(clientID ?? "")", "reason": "\(reason)"])
+    case .controller(let event): self.record(event)
+    case .metadataCloseFailed(let error): self.log.error("the metadata log could not be closed", metadata: ["reason": "\(error)"])
+    case .shutdownBegan: self.log.info("shutdown began")
+    case .shutdownEnded(let took): self.log.info("shutdown ended", metadata: ["ms": "\(took.wholeMilliseconds)"])
+    }
+  }
+
+  private func record(_ event: ControllerEvent) {
+    switch event {
+    case .loaded: self.log.info("\(event)")
+    case .appendFailed, .logFailed: self.log.error("\(event)")
+    }
+  }
+
+  func record(_ event: ServerEvent) {
+    switch event {
+    case .opened(let client):
+      self.log.debug("connection opened", metadata: ["peer": "\(client.host):\(client.port)", "listener": "\(client.listener)"])
+    case .closed(let client, let reason, let isError):
+      self.log.log(
+        level: isError ? .warning : .debug, "connection closed",
+        metadata: ["peer": "\(client.host):\(client.port)", "listener": "\(client.listener)", "reason": "\(reason)"])
+    case .refused(let host, let listener, let reason):
+      self.log.warning("connection not accepted", metadata: ["peer": "\(host)", "listener": "\(listener)", "reason": "\(reason)"])
+    case .acceptFailed(let listener, let reason):
+      self.log.error("cannot accept connections for a second", metadata: ["listener": "\(listener)", "reason": "\(reason)"])
+    }
+  }
+}

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Writes the wire fixtures of this folder with kafka-python's encoder, which shares no code with ours.
 
-    pip install kafka-python==3.0.12
+    pip install kafka-python==3.0.12 aiokafka==0.14.0
     python3 Tests/Golden/wire/generate.py
+
+Where aiokafka has the same message, in versions that are not flexible, both encoders must agree.
 
 One file per API. For each direction and version there are two messages: `full` has no field at its default and two elements in
 every array, `sparse` has null wherever null is allowed and nothing in any array. An entry is three lines: direction, version and kind; the
@@ -15,12 +17,23 @@ import json
 import pathlib
 import uuid
 
+import aiokafka.protocol.admin
+import aiokafka.protocol.fetch
+import aiokafka.protocol.metadata
+import aiokafka.protocol.offset
+import aiokafka.protocol.produce
+import aiokafka.protocol.transaction
 import kafka
 import kafka.protocol.admin as admin
 import kafka.protocol.consumer as consumer
 import kafka.protocol.metadata as metadata
 import kafka.protocol.producer as producer
 
+from aiokafka.protocol.types import Array, Schema
+
+KAFKA_PYTHON = (metadata, producer, consumer, admin)
+AIOKAFKA = tuple(
+    getattr(aiokafka.protocol, name) for name in ("admin", "fetch", "metadata", "offset", "produce", "transaction"))
 HERE = pathlib.Path(__file__).resolve().parent
 SCHEMAS = HERE.parents[2] / "Sources" / "Formats" / "Wire" / "Schemas"
 
@@ -30,6 +43,9 @@ RENAMED = {
     ("MetadataResponse", "topics"): "topicAuthorizedOperations",
     ("DescribeClusterResponse", "DescribeClusterResponse"): "clusterAuthorizedOperations",
 }
+
+# aiokafka never sends these, and has them wrong: `current_leader_epoch` takes 64 bits there, 32 in Kafka.
+WRONG_IN_AIOKAFKA = {"OffsetRequest_v4", "OffsetRequest_v5"}
 
 
 class Values:
@@ -123,6 +139,45 @@ def structure(struct, values, version, kind, message, owner):
     return arguments, view
 
 
+def positional(struct, value, version):
+    """The fields of kafka-python's object in the order of their bytes, as aiokafka takes them."""
+    fields = []
+    for field in struct._fields:
+        if not field.for_version_q(version):
+            continue
+        native = getattr(value, field.name)
+        if field.is_struct_array() and native is not None:
+            native = [tuple(positional(field.array_of, element, version)) for element in native]
+        elif field._type_str == "bitfield":
+            native = sum(1 << position for position in native)
+        fields.append(native)
+    return fields
+
+
+def fitted(values, kind):
+    """The same values grouped as aiokafka groups them: it has more structures in some places and fewer in others, over the same bytes."""
+    if isinstance(kind, Schema):
+        return tuple(fitted(values, field) for field in kind.fields)
+    value = next(values)
+    if isinstance(kind, Array) and value is not None:
+        return [fitted(iter(element if isinstance(element, tuple) else (element,)), kind.array_of) for element in value]
+    return value
+
+
+def check_with_aiokafka(cls, message, encoded, version):
+    """Holds kafka-python, whose schemas are Kafka's own, against aiokafka, whose schemas were written by hand. False: it has none."""
+    name = cls._json["name"].replace("ApiVersions", "ApiVersion").replace("ListOffsets", "Offset")
+    other = None if cls.flexible_version_q(version) else find_in(AIOKAFKA, f"{name}_v{version}")
+    if other is None or other.__name__ in WRONG_IN_AIOKAFKA:
+        return False
+    if other.SCHEMA.encode(fitted(iter(positional(cls._struct, message, version)), other.SCHEMA)) != encoded:
+        raise AssertionError(f"aiokafka and kafka-python disagree on {name} v{version}")
+    return True
+
+
+CHECKED = set()
+
+
 def entries(cls, direction, versions):
     for version in versions:
         for kind in ("full", "sparse"):
@@ -137,9 +192,12 @@ def entries(cls, direction, versions):
                 native, plain = sample(field, values, version, kind, name, field.name)
                 arguments[field.name] = native
                 view[RENAMED[(name, name)] if renamed else lower_camel(field._name)] = plain
-            encoded = cls(version=version, **arguments).encode(version=version)
+            instance = cls(version=version, **arguments)
+            encoded = bytes(instance.encode(version=version))
+            if check_with_aiokafka(cls, instance, encoded, version):
+                CHECKED.add((name, version))
             text = json.dumps(view, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-            yield f"{direction} v{version} {kind}\n{bytes(encoded).hex() or '-'}\n{text}\n"
+            yield f"{direction} v{version} {kind}\n{encoded.hex() or '-'}\n{text}\n"
 
 
 def frames():
@@ -166,12 +224,8 @@ def served_versions(path):
     raise ValueError(f"{path}: no versions")
 
 
-def find(name):
-    for module in (metadata, producer, consumer, admin):
-        cls = getattr(module, name, None)
-        if cls is not None:
-            return cls
-    return None
+def find_in(modules, name):
+    return next((getattr(module, name) for module in modules if hasattr(module, name)), None)
 
 
 def main():
@@ -180,7 +234,7 @@ def main():
         old.unlink()
     for path in sorted(SCHEMAS.glob("*.wire")):
         api, versions = path.stem, served_versions(path)
-        request, response = find(api + "Request"), find(api + "Response")
+        request, response = find_in(KAFKA_PYTHON, api + "Request"), find_in(KAFKA_PYTHON, api + "Response")
         if request is None or response is None:
             print(f"{api}: kafka-python has no such API")
             continue
@@ -191,6 +245,7 @@ def main():
                 print(f"{api} {direction}: kafka-python lacks versions {missing}")
             text += entries(cls, direction, [version for version in versions if version not in missing])
         (HERE / f"{api}.txt").write_text("\n".join(text))
+    print(f"aiokafka agrees on {len(CHECKED)} pairs of message and version")
     (HERE / "frames.txt").write_text("\n".join(frames()))
 
 

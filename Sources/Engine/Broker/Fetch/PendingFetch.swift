@@ -3,7 +3,8 @@ import Environment
 import Model
 import Synchronization
 
-/// A fetch that waits for more bytes than there are. It holds no thread: partitions wake it when their high watermark moves, its deadline ends it.
+/// A fetch that waits for more bytes than there are. It holds no thread: partitions wake it when their high watermark moves, and its
+/// deadline ends it.
 final class PendingFetch<Env: Environment>: Expirable {
   private struct State: Sendable {
     var isOver = false
@@ -74,7 +75,8 @@ final class PendingFetch<Env: Environment>: Expirable {
     self.cancelWaits()
     // Read again: what was there at the beginning may have grown, and other partitions with it.
     let reads = FetchReads(self.targets, limits: self.limits)
-    self.broker.answerFetch(self.exchange, plan: self.plan, targets: self.targets, reads: reads, isReadCommitted: self.limits.isReadCommitted)
+    self.broker.answerFetch(
+      self.exchange, plan: self.plan, targets: self.targets, reads: reads, isReadCommitted: self.limits.isReadCommitted)
   }
 
   private func cancelWaits() {

@@ -99,7 +99,9 @@ package final class VirtualEnvironment: Environment {
 
   private func takeTimer(upTo end: Instant) -> Body? {
     self.state.withLock { state in
-      let next = state.timers.indices.min { (state.timers[$0].deadline, state.timers[$0].order) < (state.timers[$1].deadline, state.timers[$1].order) }
+      let next = state.timers.indices.min {
+        (state.timers[$0].deadline, state.timers[$0].order) < (state.timers[$1].deadline, state.timers[$1].order)
+      }
       guard let next, state.timers[next].deadline <= end else { return nil }
       let timer = state.timers.remove(at: next)
       state.now = max(state.now, timer.deadline)

@@ -175,7 +175,8 @@ extension DiskFile {
       do throws(DiskError) {
         let count = try self.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<byteCount]), at: position)
         if count == byteCount { return count }
-        failure = DiskError(.io, operation: "read \(byteCount) bytes at \(position) (the file has \(count) of them) of", path: "a segment")
+        failure = DiskError(
+          .io, operation: "read \(byteCount) bytes at \(position) (the file has \(count) of them) of", path: "a segment")
       } catch {
         failure = error
       }

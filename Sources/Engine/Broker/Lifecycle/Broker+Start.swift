@@ -41,7 +41,8 @@ extension Broker {
     }
     return Broker(
       environment: environment, config: config, staticConfig: staticConfig, endpoints: endpoints ?? config.advertisedListeners,
-      logDirectory: directory, controller: controller, metadata: metadata, incarnationID: KafkaUUID.random(using: &generator), events: events)
+      logDirectory: directory, controller: controller, metadata: metadata, incarnationID: KafkaUUID.random(using: &generator),
+      events: events)
   }
 
   private static func openMetadataLog(
@@ -77,7 +78,8 @@ extension Broker {
           self.startBackgroundWork()
           self.events.record(
             .started(
-              node: self.config.nodeID, clusterID: self.clusterID, partitionCount: image.partitionCount, took: self.environment.now() - began))
+              node: self.config.nodeID, clusterID: self.clusterID, partitionCount: image.partitionCount,
+              took: self.environment.now() - began))
         }
         done(result)
       }
@@ -125,7 +127,9 @@ extension Broker {
             present.insert(partition)
             continue
           }
-          reason = stored == id || stored == nil ? "this broker is not one of its replicas" : "it belongs to another topic of this name, \(stored!)"
+          reason =
+            stored == id || stored == nil
+            ? "this broker is not one of its replicas" : "it belongs to another topic of this name, \(stored!)"
         } catch {
           reason = error.description
         }

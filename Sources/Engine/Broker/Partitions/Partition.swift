@@ -53,7 +53,8 @@ final class Partition<Env: Environment>: Sendable {
     self.syncer = syncer
     self.events = events
     let leader = Machine(
-      leader: node, epoch: image.leaderEpoch, flushPolicy: settings.flushPolicy, logStartOffset: log.logStartOffset, logEndOffset: log.logEndOffset,
+      leader: node, epoch: image.leaderEpoch, flushPolicy: settings.flushPolicy, logStartOffset: log.logStartOffset,
+      logEndOffset: log.logEndOffset,
       flushedOffset: log.flushedOffset, highWatermark: checkpointedHighWatermark ?? log.logStartOffset)
     self.state = Mutex(State(log: log, leader: leader, flushInterval: settings.flushInterval))
   }
@@ -159,10 +160,12 @@ final class Partition<Env: Environment>: Sendable {
         return .failure(
           ApiError(
             .notEnoughReplicas,
-            "\(state.leader.inSyncReplicas.count) of the \(needsInSyncReplicas) in-sync replicas that min.insync.replicas asks for are there."))
+            "\(state.leader.inSyncReplicas.count) of the \(needsInSyncReplicas) in-sync replicas that min.insync.replicas asks for are there."
+          ))
       }
       do throws(StorageError) {
-        let appended = try state.log.append(header, batch: batch.bytes, leaderEpoch: state.leader.epoch, now: self.environment.wallClock())
+        let appended = try state.log.append(
+          header, batch: batch.bytes, leaderEpoch: state.leader.epoch, now: self.environment.wallClock())
         state.isRefusingAppends = false
         if !appended.isDuplicate {
           state.leader.handle(.appended(endOffset: state.log.logEndOffset), into: &effects)

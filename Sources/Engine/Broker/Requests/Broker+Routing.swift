@@ -18,7 +18,8 @@ extension Broker: RequestHandler {
       return reply.sink.close(reason: "request header: \(error)")
     }
     let exchange = Exchange(header: header, client: client, reply: reply, byteCount: frame.readableBytes)
-    guard let key = ApiKey(rawValue: header.apiKey), let versions = ServedApis.versions(of: key), versions.contains(header.apiVersion) else {
+    guard let key = ApiKey(rawValue: header.apiKey), let versions = ServedApis.versions(of: key), versions.contains(header.apiVersion)
+    else {
       return self.handleUnserved(exchange, reader)
     }
     do throws(WireError) {

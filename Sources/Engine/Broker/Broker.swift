@@ -10,8 +10,9 @@ import Synchronization
 /// A Kafka broker: takes requests from connections and answers them, on the log and the metadata of its node.
 ///
 /// `open` reads what is on disk, `start` loads the partitions and makes the broker known, `handle` (of `RequestHandler`) serves,
-/// `shutDown` ends it. Requests are served on the thread that brings them; nothing on the way of data hops, and what waits holds no thread. Three
-/// things are shared by all: the catalog (immutable, replaced as a whole), the partitions (each behind its lock), and the deadlines.
+/// `shutDown` ends it. Requests are served on the thread that brings them; nothing on the way of data hops, and what waits holds no
+/// thread. Three things are shared by all: the catalog (immutable, replaced as a whole), the partitions (each behind its lock), and the
+/// deadlines.
 package final class Broker<Env: Environment>: Sendable {
   enum Phase: Int, Sendable, AtomicRepresentable { case loading, serving, shuttingDown }
 

@@ -53,7 +53,7 @@ package struct BrokerConfig: Sendable, Hashable {
     self.nodeID = try reader.nodeID()
     self.rack = reader.text("broker.rack")
     self.logDirectories = try reader.logDirectories()
-    self.metadataLogDirectory = reader.text("metadata.log.dir") ?? self.logDirectories[0]
+    self.metadataLogDirectory = try reader.metadataLogDirectory(self.logDirectories[0])
     self.metadataSegmentBytes = try reader.int("metadata.log.segment.bytes")
     self.metadataSegmentAge = try reader.duration("metadata.log.segment.ms")
     try reader.checkRoles(nodeID: self.nodeID)
@@ -131,6 +131,13 @@ private struct LayersReader {
     if directories.contains("") { throw .invalid("log.dirs", text, "a directory's name is empty") }
     if directories.count > 1 { throw .invalid("log.dirs", text, "several log directories are not supported yet by this version") }
     return directories
+  }
+
+  func metadataLogDirectory(_ first: String) throws(ConfigError) -> String {
+    if let directory = self.text("metadata.log.dir"), directory != first {
+      throw .invalid("metadata.log.dir", directory, "a directory apart from log.dirs (\(first)) is not supported yet by this version")
+    }
+    return first
   }
 
   func checkRoles(nodeID: NodeID) throws(ConfigError) {

@@ -29,11 +29,16 @@ package final class Broker<Env: Environment>: Sendable {
 
   let deadlines: DeadlineQueue<Env>
   let fetchSessions: FetchSessions
+  let connectionWaits = ConnectionWaits<Env>()
   let producerIDs = ProducerIDBlock<Env>()
   let workspaces: WorkspacePool
   let syncer: LogDirectorySyncer<Env>
   let metadata: MetadataSubscription
   let background: BackgroundWork<Env>
+
+  /// Requests that wait now, for tests and for whoever wants to know.
+  package var waitingFetchCount: Int { self.connectionWaits.count }
+  package var deadlineCount: Int { self.deadlines.count }
 
   private let published: Mutex<Catalog<Env>>
   private let phase = Atomic(Phase.loading)

@@ -216,3 +216,42 @@ struct FetchTests {
     #expect(waiting.isAnswered)
   }
 }
+
+@Suite("Waiting requests")
+struct WaitingTests {
+  @Test("A connection that goes takes its waiting fetches with it, however long they would have waited")
+  func disconnected() throws {
+    let node = try TestNode()
+    try node.createTopic("t", partitions: 2)
+    let client = node.connect()
+    for partition in [Int32(0), 1] {
+      node.send(fetchRequest("t", partition: partition, from: 0, maxWaitMs: .max), version: 12, from: client)
+    }
+    let other = node.send(fetchRequest("t", from: 0, maxWaitMs: .max), version: 12)
+    #expect(node.broker.waitingFetchCount == 3 && node.broker.deadlineCount == 3)
+    node.broker.disconnected(client.context)
+    #expect(node.broker.waitingFetchCount == 1 && node.broker.deadlineCount == 1)
+    _ = try node.produce("t", ["x"])
+    #expect(try other.response()?.onlyPartition?.values() == ["x"])
+    #expect(!client.sink.answeredTwice)
+    #expect(node.broker.waitingFetchCount == 0 && node.broker.deadlineCount == 0)
+  }
+
+  @Test("Nothing is left behind by requests that did not have to wait to the end")
+  func nothingLeft() throws {
+    let node = try TestNode()
+    try node.createTopic("t", partitions: 4)
+    for round in 0..<50 {
+      var request = fetchRequest("t", from: Int64(round), maxWaitMs: 10_000)
+      for partition in Int32(1)..<4 {
+        request.topics[0].partitions.append(.init(partition: partition, fetchOffset: 0, partitionMaxBytes: 1))
+      }
+      let waiting = node.send(request, version: 12)
+      _ = try node.produce("t", ["x"])
+      #expect(waiting.isAnswered)
+    }
+    #expect(node.broker.waitingFetchCount == 0 && node.broker.deadlineCount == 0)
+    node.environment.advance(by: .seconds(20))
+    #expect(node.client.sink.answeredTwice == false)
+  }
+}

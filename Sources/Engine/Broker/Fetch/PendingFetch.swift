@@ -37,6 +37,7 @@ final class PendingFetch<Env: Environment>: Expirable {
   ///
   /// - Parameter reads: what was read just before: each partition is watched from where that ended.
   func start(after reads: FetchReads<Env>) {
+    self.broker.connectionWaits.add(self, connectionID: self.exchange.client.connectionID)
     let handle = self.broker.deadlines.add(self, deadline: self.broker.environment.now() + self.limits.maxWait)
     self.state.withLock { $0.deadline = handle }
     for (index, target) in self.targets.enumerated() {
@@ -65,14 +66,26 @@ final class PendingFetch<Env: Environment>: Expirable {
 
   func expire() { self.finish() }
 
-  private func finish() {
+  /// The connection is gone: nobody is left to be answered.
+  func abandon() {
+    if self.end() { self.exchange.skip() }
+  }
+
+  /// Ends the waiting; true for the one caller that ended it.
+  private func end() -> Bool {
     let (isFirst, deadline) = self.state.withLock { state in
       defer { state.isOver = true }
       return (!state.isOver, state.deadline)
     }
-    guard isFirst else { return }
+    guard isFirst else { return false }
     if let deadline { self.broker.deadlines.cancel(deadline) }
+    self.broker.connectionWaits.remove(self, connectionID: self.exchange.client.connectionID)
     self.cancelWaits()
+    return true
+  }
+
+  private func finish() {
+    guard self.end() else { return }
     // Read again: what was there at the beginning may have grown, and other partitions with it.
     let reads = FetchReads(self.targets, limits: self.limits)
     self.broker.answerFetch(

@@ -157,11 +157,9 @@ final class Partition<Env: Environment>: Sendable {
     let result: Result<Appended, ApiError> = self.step { state, effects in
       if let resignation = state.leader.resignation { return .failure(ApiError(resignation)) }
       guard state.leader.hasInSyncReplicas(needsInSyncReplicas) else {
+        let count = state.leader.inSyncReplicas.count
         return .failure(
-          ApiError(
-            .notEnoughReplicas,
-            "\(state.leader.inSyncReplicas.count) of the \(needsInSyncReplicas) in-sync replicas that min.insync.replicas asks for are there."
-          ))
+          ApiError(.notEnoughReplicas, "\(count) replicas are in sync, min.insync.replicas asks for \(needsInSyncReplicas)."))
       }
       do throws(StorageError) {
         let appended = try state.log.append(

@@ -8,7 +8,10 @@ extension Broker: RequestHandler {
   package typealias File = Env.Disk.File
 
   package func connected(_ client: ClientContext) {}
-  package func disconnected(_ client: ClientContext) {}
+
+  package func disconnected(_ client: ClientContext) {
+    for fetch in self.connectionWaits.take(connectionID: client.connectionID) { fetch.abandon() }
+  }
 
   package func handle(_ frame: ByteBuffer, from client: ClientContext, reply: Reply<Env.Disk.File>) {
     var reader = WireReader(frame)

@@ -40,6 +40,8 @@ package struct BrokerConfig: Sendable, Hashable {
   package var describedPartitionsMax: Int
   package var producerIDExpiration: Duration
   package var producerIDExpirationCheckInterval: Duration
+  /// How many logs are opened at one time.
+  package var recoveryThreads: Int
   package var retentionCheckInterval: Duration
   package var recoveryPointCheckpointInterval: Duration
   package var logStartOffsetCheckpointInterval: Duration
@@ -80,6 +82,7 @@ package struct BrokerConfig: Sendable, Hashable {
     self.describedPartitionsMax = try reader.int("max.request.partition.size.limit")
     self.producerIDExpiration = try reader.duration("producer.id.expiration.ms")
     self.producerIDExpirationCheckInterval = try reader.duration("producer.id.expiration.check.interval.ms")
+    self.recoveryThreads = try reader.int("num.recovery.threads.per.data.dir")
     self.retentionCheckInterval = try reader.duration("log.retention.check.interval.ms")
     self.recoveryPointCheckpointInterval = try reader.duration("log.flush.offset.checkpoint.interval.ms")
     self.logStartOffsetCheckpointInterval = try reader.duration("log.flush.start.offset.checkpoint.interval.ms")

@@ -118,6 +118,8 @@ private let logConfigs: [ConfigDefinition] = [
     "Sync a partition to disk this many milliseconds after an append; by default log.flush.scheduler.interval.ms."),
   .broker("log.flush.scheduler.interval.ms", .long, "9223372036854775807",
     "How often partitions that are due for a sync are looked for, in milliseconds."),
+  .broker("num.recovery.threads.per.data.dir", .int, "2", .atLeast(1),
+    "Logs opened, and after an unclean stop checked, at one time when the broker starts."),
   .broker("log.flush.offset.checkpoint.interval.ms", .int, "60000", .atLeast(0),
     "How often the recovery points are written down, in milliseconds."),
   .broker("log.flush.start.offset.checkpoint.interval.ms", .int, "60000", .atLeast(0),

@@ -7,6 +7,7 @@ package struct CheckpointTicket<Disk: DiskPort>: Sendable {
   /// The recovery point once this is complete.
   package let recoveryPoint: Offset
   let generation: UInt64
+  let gate: SnapshotGate
   let directory: String
   let files: [Disk.File]
   let indexes: [Offset]
@@ -19,10 +20,14 @@ package struct CheckpointTicket<Disk: DiskPort>: Sendable {
   /// Blocks: on the background lane. An error leaves the recovery point where it is, and the next checkpoint tries again.
   package func run() throws(DiskError) {
     for file in self.files { try file.sync() }
+    try self.gate.pass(self.generation) { () throws(DiskError) in try self.writeFiles() }
+    try self.disk.syncDirectory(self.directory)
+  }
+
+  private func writeFiles() throws(DiskError) {
     for (offset, bytes) in self.snapshots { try SmallFile.replace(self.path(offset), with: bytes, on: self.disk) }
     if let leaderEpochs { try SmallFile.replace(self.directory + "/" + LogFileName.leaderEpochCheckpoint, with: leaderEpochs, on: self.disk) }
     for offset in self.obsolete where try self.disk.kind(of: self.path(offset)) != nil { try self.disk.removeFile(self.path(offset)) }
-    try self.disk.syncDirectory(self.directory)
   }
 
   private func path(_ offset: Offset) -> String { self.directory + "/" + LogFileName.name(offset, .producerSnapshot) }
@@ -75,14 +80,14 @@ extension PartitionLog {
     let bases = Set(self.segments.map { $0.baseOffset })
     let obsolete = known.dropLast(2).filter { !bases.contains($0) }
     return CheckpointTicket(
-      recoveryPoint: self.flushedOffset, generation: self.generation, directory: self.directory, files: files, indexes: indexes,
+      recoveryPoint: self.flushedOffset, generation: self.gate.generation, gate: self.gate, directory: self.directory, files: files, indexes: indexes,
       snapshots: snapshots, leaderEpochs: self.leaderEpochsChanged ? self.leaderEpochs.checkpointText : nil, obsolete: obsolete,
       disk: self.store.disk)
   }
 
   /// Takes note that a ticket's `run` returned, or threw.
   package mutating func completeCheckpoint(_ ticket: CheckpointTicket<Disk>, failed: Bool = false) {
-    guard ticket.generation == self.generation else { return }
+    guard ticket.generation == self.gate.generation else { return }
     if failed {
       for base in ticket.indexes {
         let index = self.segmentIndex(for: base)

@@ -10,9 +10,14 @@ package struct CheckpointTicket<Disk: DiskPort>: Sendable {
   let gate: SnapshotGate
   let directory: String
   let files: [Disk.File]
-  let indexes: [Offset]
+  let indexes: [IndexMark]
   let snapshots: [(offset: Offset, bytes: [UInt8])]
   let leaderEpochs: String?
+  struct IndexMark {
+    var segment: Offset
+    var offsetIndexChanges: Int
+    var timeIndexChanges: Int
+  }
   /// Snapshots that newer ones make useless.
   let obsolete: [Offset]
   let disk: Disk
@@ -53,7 +58,7 @@ extension PartitionLog {
     let isBehind = self.recoveryPoint < self.flushedOffset
     guard isBehind || self.leaderEpochsChanged || !self.pendingSnapshots.isEmpty || snapshotAtEnd else { return nil }
     var files: [Disk.File] = []
-    var indexes: [Offset] = []
+    var indexes: [CheckpointTicket<Disk>.IndexMark] = []
     for index in self.segments.indices {
       let isActive = index == self.activeIndex
       try onDisk { () throws(DiskError) in
@@ -63,10 +68,10 @@ extension PartitionLog {
         if self.segments[index].timeIndex.isUnsynced { files.append(try self.segments[index].timeIndex.slot.open()) }
       }
       if self.segments[index].offsetIndex.isUnsynced || self.segments[index].timeIndex.isUnsynced {
-        indexes.append(self.segments[index].baseOffset)
-        // Set before the sync, so that what is written meanwhile is not taken for synced; an error sets it again.
-        self.segments[index].offsetIndex.markSynced()
-        self.segments[index].timeIndex.markSynced()
+        indexes.append(
+          .init(
+            segment: self.segments[index].baseOffset, offsetIndexChanges: self.segments[index].offsetIndex.changeCount,
+            timeIndexChanges: self.segments[index].timeIndex.changeCount))
       }
       if !isActive {
         self.segments[index].offsetIndex.dropMemory()
@@ -85,17 +90,14 @@ extension PartitionLog {
       disk: self.store.disk)
   }
 
-  /// Takes note that a ticket's `run` returned, or threw.
+  /// Takes note that a ticket's `run` returned, or `failed`: then the next one does it all again.
   package mutating func completeCheckpoint(_ ticket: CheckpointTicket<Disk>, failed: Bool = false) {
-    guard ticket.generation == self.gate.generation else { return }
-    if failed {
-      for base in ticket.indexes {
-        let index = self.segmentIndex(for: base)
-        guard self.segments[index].baseOffset == base else { continue }
-        self.segments[index].offsetIndex.markUnsynced()
-        self.segments[index].timeIndex.markUnsynced()
-      }
-      return
+    guard !failed, ticket.generation == self.gate.generation else { return }
+    for mark in ticket.indexes {
+      let index = self.segmentIndex(for: mark.segment)
+      guard self.segments[index].baseOffset == mark.segment else { continue }
+      self.segments[index].offsetIndex.noteSynced(changeCount: mark.offsetIndexChanges)
+      self.segments[index].timeIndex.noteSynced(changeCount: mark.timeIndexChanges)
     }
     let written = Set(ticket.snapshots.map { $0.offset })
     self.pendingSnapshots.removeAll { written.contains($0.offset) }

@@ -57,7 +57,7 @@ extension PartitionLog {
     guard !decision.reasons.isEmpty else { return nil }
     if decision.rollsActiveSegment { try self.rollActive(now: now) }
     // The producers of what goes are known from the snapshot at the first segment that stays, so that has to be there first.
-    if let ticket = try self.beginCheckpoint(snapshotAtEnd: false), !ticket.snapshots.isEmpty {
+    if !self.pendingSnapshots.isEmpty, let ticket = try self.beginCheckpoint(snapshotAtEnd: false) {
       try onDisk { () throws(DiskError) in try ticket.run() }
       self.completeCheckpoint(ticket)
     }

@@ -296,6 +296,7 @@ struct LogSimulation {
       let target = Int64.random(in: self.logStartOffset...log.logEndOffset.rawValue, using: &self.generator)
       self.logStartOffset = target
       self.trace.append("delete records below \(target)")
+      self.epochFloor = max(self.epochFloor, target)
       try log.advanceLogStart(to: Offset(target))
     }
     let before = log.logStartOffset

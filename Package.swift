@@ -123,7 +123,9 @@ let package = Package(
     .testTarget(name: "KafkaClientTests",
       dependencies: ["Base", "Model", "Compression", "Records", "Wire", "KafkaClient", nioCore, nioPosix],
       path: "Tests/Unit/KafkaClientTests", swiftSettings: common),
-    .testTarget(name: "ApusTests", dependencies: ["apus"], path: "Tests/Unit/ApusTests", swiftSettings: common),
+    .testTarget(name: "ApusTests",
+      dependencies: ["apus", "Base", "Model", "Compression", "Records", "Wire", "LogCore", "KafkaClient", argumentParser, nioCore],
+      path: "Tests/Unit/ApusTests", swiftSettings: common),
     .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: common),
   ],
   swiftLanguageModes: [.v6]

@@ -1,4 +1,6 @@
 package import Base
+package import Broker
+package import Environment
 package import NIOCore
 
 /// One connection without its socket: cuts bytes into requests, numbers them, puts answers in order, and says when to read, when to
@@ -6,7 +8,7 @@ package import NIOCore
 ///
 /// A request is served only while the connection is within its limits, so a client that sends without reading, or sends faster than it
 /// is answered, fills its own socket and nothing else.
-package struct ConnectionMachine {
+package struct ConnectionMachine<File: DiskFile> {
   package enum Step {
     /// Serve this request; its answer belongs to `slot`.
     case request(slot: UInt64, frame: ByteBuffer)
@@ -41,9 +43,9 @@ package struct ConnectionMachine {
 
   package let limits: ServerLimits
   package var splitter: FrameSplitter
-  private var answers = AnswerQueue()
+  private var answers = AnswerQueue<File>()
   /// Answers that may leave, in order. The handler takes them all with `takeReady`.
-  private var ready: [Answer] = []
+  private var ready: [OutgoingFrame<File>] = []
   private var readyByteCount = 0
   /// The socket takes more: what was written before is below the limit.
   private var isWritable = true
@@ -93,15 +95,12 @@ package struct ConnectionMachine {
   }
 
   /// The answer of `slot`; nil: none is due.
-  package mutating func answer(_ slot: UInt64, _ answer: Answer?) {
+  package mutating func answer(_ slot: UInt64, _ frame: OutgoingFrame<File>?) {
     if let closing = self.closing, slot >= closing.before { return }
-    var index = self.ready.count
-    let wasWaiting = self.answers.answer(slot, answer, into: &self.ready)
+    let before = self.ready.count
+    let wasWaiting = self.answers.answer(slot, frame, into: &self.ready)
     invariant(wasWaiting, "slot \(slot) was answered twice, or never asked")
-    while index < self.ready.count {
-      self.readyByteCount += self.ready[index].byteCount
-      index += 1
-    }
+    for frame in self.ready[before...] { self.readyByteCount += frame.byteCount }
   }
 
   /// The socket became full or has room again.
@@ -126,12 +125,12 @@ package struct ConnectionMachine {
 
   package var hasReady: Bool { !self.ready.isEmpty }
 
-  /// What is to be written now, in order. `answers` is replaced; its storage is reused.
-  package mutating func takeReady(_ answers: inout [Answer], now: Instant) {
-    answers.removeAll(keepingCapacity: true)
-    swap(&answers, &self.ready)
+  /// What is to be written now, in order. `frames` is replaced; its storage is reused.
+  package mutating func takeReady(_ frames: inout [OutgoingFrame<File>], now: Instant) {
+    frames.removeAll(keepingCapacity: true)
+    swap(&frames, &self.ready)
     self.readyByteCount = 0
-    if !answers.isEmpty { self.lastActivity = now }
+    if !frames.isEmpty { self.lastActivity = now }
   }
 
   /// Non-nil once the connection should be closed: everything it still owed has been taken for writing.

@@ -18,9 +18,8 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
     var recoveryPoints = Table()
     var logStartOffsets = Table()
     var highWatermarks = Table()
-    /// Both as the files have them, which a crash would bring back.
+    /// The recovery points as the file has them, which a crash would bring back.
     var writtenRecoveryPoints: [TopicPartition: Offset] = [:]
-    var writtenLogStartOffsets: [TopicPartition: Offset] = [:]
   }
   private let disk: Disk
   private let directory: String
@@ -35,7 +34,6 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
     tables.logStartOffsets = try Self.read(LogDirectoryFile.logStartOffsets, disk, directory, &notices)
     tables.highWatermarks = try Self.read(LogDirectoryFile.highWatermarks, disk, directory, &notices)
     tables.writtenRecoveryPoints = tables.recoveryPoints.offsets
-    tables.writtenLogStartOffsets = tables.logStartOffsets.offsets
     self.tables = Mutex(tables)
   }
 
@@ -67,24 +65,18 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
     self.tables.withLock { $0.highWatermarks.set(offset, of: partition) }
   }
 
-  /// Takes a recovery point, and a log start if it is higher, back before the log behind them is cut: durable when this
-  /// returns, for a crash must not find a point that promises what is no longer there.
-  func lower(_ partition: TopicPartition, recoveryPoint: Offset, logStartOffset: Offset) throws(StorageError) {
+  /// Takes a recovery point back before the log behind it is cut or replaced: durable when this returns, for a crash must not
+  /// find a point that promises what is no longer there. Nil forgets the partition in every checkpoint.
+  func lowerRecoveryPoint(of partition: TopicPartition, to offset: Offset?) throws(StorageError) {
     let mustWrite = self.tables.withLock { tables in
-      if recoveryPoint < tables.recoveryPoints.offsets[partition] ?? .zero { tables.recoveryPoints.set(recoveryPoint, of: partition) }
-      if logStartOffset < tables.logStartOffsets.offsets[partition] ?? .zero { tables.logStartOffsets.set(logStartOffset, of: partition) }
-      return tables.writtenRecoveryPoints[partition] ?? .zero > recoveryPoint || tables.writtenLogStartOffsets[partition] ?? .zero > logStartOffset
-    }
-    if mustWrite { try self.write() }
-  }
-
-  /// Forgets a partition, durably: one of the same name that comes later must not inherit anything.
-  func forget(_ partition: TopicPartition) throws(StorageError) {
-    let mustWrite = self.tables.withLock { tables in
-      tables.recoveryPoints.set(nil, of: partition)
-      tables.logStartOffsets.set(nil, of: partition)
-      tables.highWatermarks.set(nil, of: partition)
-      return tables.writtenRecoveryPoints[partition] != nil || tables.writtenLogStartOffsets[partition] != nil
+      if let offset {
+        if offset < tables.recoveryPoints.offsets[partition] ?? .zero { tables.recoveryPoints.set(offset, of: partition) }
+      } else {
+        tables.recoveryPoints.set(nil, of: partition)
+        tables.logStartOffsets.set(nil, of: partition)
+        tables.highWatermarks.set(nil, of: partition)
+      }
+      return tables.writtenRecoveryPoints[partition] ?? .zero > offset ?? .zero
     }
     if mustWrite { try self.write() }
   }
@@ -114,10 +106,7 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
           }
           throw .disk(error)
         }
-        self.tables.withLock { tables in
-          if let recovery { tables.writtenRecoveryPoints = recovery }
-          if let starts { tables.writtenLogStartOffsets = starts }
-        }
+        if let recovery { self.tables.withLock { $0.writtenRecoveryPoints = recovery } }
       }
     }
     try result.get()

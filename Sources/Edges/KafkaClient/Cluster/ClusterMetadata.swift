@@ -69,7 +69,8 @@ package struct ClusterMetadata: Sendable {
       return
     }
     let sameTopic = known.map { $0.id == answer.topicId } ?? false
-    let count = Int((answer.partitions.map(\.partitionIndex).max() ?? -1) + 1)
+    let count = Int(answer.partitions.map(\.partitionIndex).max() ?? -1) + 1
+    // Numbers are believed only as far as the answer is long.
     var partitions = [Partition?](repeating: nil, count: min(max(count, 0), answer.partitions.count * 2 + 1024))
     for partition in answer.partitions where partition.partitionIndex >= 0 && Int(partition.partitionIndex) < partitions.count {
       let index = Int(partition.partitionIndex)

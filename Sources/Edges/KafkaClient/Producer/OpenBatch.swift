@@ -7,12 +7,14 @@ package import Records
 /// The records of a batch while it fills, and the making of its bytes.
 package struct OpenBatch: Sendable {
   private var builder: RecordBatchBuilder
+  /// Header included, before compression. Stays as it is once the batch was encoded, which empties the builder.
+  package private(set) var byteCount: Int
+  package private(set) var recordCount: Int32 = 0
 
-  package init() { self.builder = RecordBatchBuilder() }
-
-  package var recordCount: Int32 { Int32(self.builder.recordCount) }
-  /// Header included, before compression.
-  package var byteCount: Int { self.builder.uncompressedByteCount }
+  package init() {
+    self.builder = RecordBatchBuilder()
+    self.byteCount = self.builder.uncompressedByteCount
+  }
 
   /// The most that a record with these parts adds to a batch.
   package static func byteCountMax(key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?, headers: [RecordHeader]) -> Int {
@@ -31,6 +33,8 @@ package struct OpenBatch: Sendable {
     } catch {
       preconditionFailure("a record within all limits was refused: \(error)")
     }
+    self.byteCount = self.builder.uncompressedByteCount
+    self.recordCount += 1
   }
 
   /// The batch's bytes, compressed.

@@ -11,7 +11,7 @@ public enum Acknowledgement: Int16, Hashable, Sendable, CaseIterable {
 }
 
 /// How record batches are compressed.
-public enum Compression: String, Hashable, Sendable, CaseIterable {
+public enum CompressionType: String, Hashable, Sendable, CaseIterable {
   case none, gzip, snappy, lz4, zstd
 
   package var codec: CompressionCodec {
@@ -29,7 +29,7 @@ public enum Compression: String, Hashable, Sendable, CaseIterable {
 public struct ProducerConfiguration: Hashable, Sendable {
   public var client: ClientConfiguration
   public var acknowledgement = Acknowledgement.all
-  public var compression = Compression.none
+  public var compression = CompressionType.none
   /// Nil: the codec's default (`compression.<codec>.level`).
   public var compressionLevel: Int?
   /// A batch holds up to this many bytes before compression, unless a single record is larger (`batch.size`).

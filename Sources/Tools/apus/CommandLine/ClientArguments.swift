@@ -27,14 +27,14 @@ struct AcksArgument: ExpressibleByArgument, Hashable {
 
 /// `--compression none|gzip|snappy|lz4|zstd`
 struct CompressionArgument: ExpressibleByArgument, Hashable {
-  var compression: Compression
-  init(_ compression: Compression) { self.compression = compression }
+  var compression: CompressionType
+  init(_ compression: CompressionType) { self.compression = compression }
 
   init?(argument: String) {
-    guard let compression = Compression(rawValue: argument) else { return nil }
+    guard let compression = CompressionType(rawValue: argument) else { return nil }
     self.compression = compression
   }
 
   var defaultValueDescription: String { self.compression.rawValue }
-  static let allValueStrings = Compression.allCases.map(\.rawValue)
+  static let allValueStrings = CompressionType.allCases.map(\.rawValue)
 }

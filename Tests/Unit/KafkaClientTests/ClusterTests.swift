@@ -1,0 +1,116 @@
+import Base
+import Model
+import NIOCore
+import Testing
+import Wire
+
+@testable import KafkaClient
+
+@Suite struct ClusterTests {
+  @Test func addresses() throws {
+    #expect(BrokerAddress("a") == BrokerAddress(host: "a", port: 9092))
+    #expect(BrokerAddress(" a.b:19 ") == BrokerAddress(host: "a.b", port: 19))
+    #expect(BrokerAddress("[::1]:19") == BrokerAddress(host: "::1", port: 19))
+    #expect(BrokerAddress("fe80::1") == BrokerAddress(host: "fe80::1", port: 9092))
+    #expect(BrokerAddress(host: "::1", port: 19).description == "[::1]:19")
+    for bad in ["", ":19", "a:", "a:0", "a:65536", "a:x", "[::1", "[::1]x", "a b:1"] { #expect(BrokerAddress(bad) == nil, "\(bad)") }
+    #expect(try BrokerAddress.list("a:1,b:2").count == 2)
+    #expect(throws: KafkaError.self) { try BrokerAddress.list("a:1,b:x") }
+    #expect(throws: KafkaError.self) { try BrokerAddress.list("") }
+  }
+
+  @Test func waitsDoubleWithJitter() {
+    var generator = SeededGenerator(seed: 3)
+    var backoff = Backoff(base: .milliseconds(50), maximum: .seconds(1))
+    let nominal: [Int64] = [50, 100, 200, 400, 800, 1000, 1000]
+    for milliseconds in nominal {
+      let wait = backoff.next(using: &generator)
+      #expect(wait >= .milliseconds(milliseconds) * 0.8 && wait <= .milliseconds(milliseconds) * 1.2)
+    }
+    backoff.reset()
+    #expect(backoff.next(using: &generator) <= .milliseconds(60))
+  }
+
+  // MARK: Versions
+
+  private func table(_ ranges: [(ApiKey, ClosedRange<Int16>)]) -> VersionTable {
+    VersionTable(ApiVersionsResponse(apiKeys: ranges.map { key, range in
+      .init(apiKey: key.rawValue, minVersion: range.lowerBound, maxVersion: range.upperBound)
+    }))
+  }
+
+  @Test func theHighestCommonVersionIsSpoken() throws {
+    let top = MetadataRequest.supportedVersions.upperBound
+    #expect(try self.table([(.metadata, 0...100)]).version(of: MetadataRequest.self) == top)
+    #expect(try self.table([(.metadata, 0...5)]).version(of: MetadataRequest.self) == 5)
+    #expect(try self.table([(.metadata, 0...100)]).version(of: MetadataRequest.self, notAbove: 7) == 7)
+    let none = #expect(throws: KafkaError.self) { try self.table([]).version(of: MetadataRequest.self) }
+    #expect(none?.kind == .unsupportedVersion)
+    let above = #expect(throws: KafkaError.self) { try self.table([(.metadata, 90...100)]).version(of: MetadataRequest.self) }
+    #expect(above?.message.contains("the broker speaks 90 to 100") == true)
+    #expect(throws: KafkaError.self) { try self.table([(.produce, 0...2)]).version(of: ProduceRequest.self) }
+  }
+
+  @Test func aRefusedApiVersionsIsReadInTheOldestForm() throws {
+    var old = ByteBuffer()
+    old.writeMultipleIntegers(Int32(7), Int16(35), Int32(1), Int16(18), Int16(0), Int16(2))
+    let response = try RequestFrame.decodeApiVersions(old, asked: 4)
+    #expect(response.errorCode == .unsupportedVersion)
+    #expect(VersionTable(response).range(of: 18) == 0...2)
+    // librdkafka's mock cluster writes the rest in the form that was asked for.
+    var odd = ByteBuffer()
+    odd.writeMultipleIntegers(Int32(7), Int16(35), UInt8(1), Int16(18), Int16(0), Int16(3), Int32(0))
+    #expect(try RequestFrame.decodeApiVersions(odd, asked: 4).errorCode == .unsupportedVersion)
+  }
+
+  // MARK: Metadata
+
+  private func response(_ topicID: KafkaUUID, leaders: [(Int32, epoch: Int32)], code: ErrorCode = .none) -> MetadataResponse {
+    MetadataResponse(
+      brokers: [.init(nodeId: 1, host: "a", port: 1), .init(nodeId: 2, host: "b", port: 2)], clusterId: "c", controllerId: 1,
+      topics: [
+        .init(
+          errorCode: code, name: "t", topicId: topicID,
+          partitions: leaders.enumerated().map { .init(partitionIndex: Int32($0), leaderId: $1.0, leaderEpoch: $1.epoch) })
+      ])
+  }
+
+  @Test func olderLeadersDoNotReplaceNewerOnes() {
+    let (id, other) = (KafkaUUID(high: 1, low: 1), KafkaUUID(high: 2, low: 2))
+    var metadata = ClusterMetadata()
+    metadata.merge(self.response(id, leaders: [(1, epoch: 5)]))
+    metadata.merge(self.response(id, leaders: [(2, epoch: 4)]))
+    #expect(metadata.partition(0, of: "t")?.leader == 1)
+    #expect(metadata.observe(leader: 2, leaderEpoch: 6, of: .init(topic: "t", partition: 0)) == true)
+    #expect(metadata.observe(leader: 1, leaderEpoch: 6, of: .init(topic: "t", partition: 0)) == false, "no news")
+    #expect(metadata.partition(0, of: "t")?.leader == 2)
+    // The topic was deleted and made again: everything known of it is about another topic.
+    metadata.merge(self.response(other, leaders: [(1, epoch: 0), (2, epoch: 0)]))
+    #expect(metadata.partition(0, of: "t")?.leader == 1)
+    #expect(metadata.partition(1, of: "t")?.leader == 2)
+    #expect(metadata.name(of: other) == "t")
+    #expect(metadata.name(of: id) == nil)
+    #expect(metadata.partition(2, of: "t") == nil)
+    #expect(metadata.partition(-1, of: "t") == nil)
+  }
+
+  @Test func aTopicThatIsGoneIsForgotten() {
+    let id = KafkaUUID(high: 1, low: 1)
+    var metadata = ClusterMetadata()
+    metadata.merge(self.response(id, leaders: [(1, epoch: 5)]))
+    metadata.merge(self.response(id, leaders: [], code: .leaderNotAvailable))
+    #expect(metadata.partition(0, of: "t")?.leader == 1, "a passing refusal keeps what is known")
+    metadata.merge(self.response(.zero, leaders: [], code: .unknownTopicOrPartition))
+    #expect(metadata.topics["t"]?.errorCode == .unknownTopicOrPartition)
+    #expect(metadata.partition(0, of: "t") == nil)
+  }
+
+  @Test func aLyingPartitionNumberTakesNoMemory() {
+    var metadata = ClusterMetadata()
+    var response = self.response(KafkaUUID(high: 1, low: 1), leaders: [(1, epoch: 5)])
+    response.topics[0].partitions.append(.init(partitionIndex: .max, leaderId: 1))
+    metadata.merge(response)
+    #expect(metadata.partition(0, of: "t")?.leader == 1)
+    #expect((metadata.topics["t"]?.partitions.count ?? 0) < 2000)
+  }
+}

@@ -9,7 +9,7 @@ let common: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
   .enableUpcomingFeature("InternalImportsByDefault"),
   .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-  .unsafeFlags(["-sanitize=fuzzer,address", "-sanitize-coverage=edge,inline-8bit-counters,pc-table,trace-cmp"]),
+  .unsafeFlags(["-sanitize=fuzzer,address"]),
 ]
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")

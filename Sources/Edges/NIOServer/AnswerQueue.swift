@@ -1,15 +1,11 @@
-package import Broker
-import Environment
-import NIOCore
-
 /// The answers of one connection, put back into the order of their requests.
 ///
 /// A slot is given to a request when it is read; its answer may come at any time. Answers leave in the order of slots, so one that comes
 /// early is parked.
-struct AnswerQueue<File: DiskFile> {
+struct AnswerQueue {
   private enum Slot {
     case waiting
-    case answered(OutgoingFrame<File>?)
+    case answered(Answer?)
   }
 
   /// The slots from `firstUnsent` on, from `head` in the array.
@@ -32,16 +28,16 @@ struct AnswerQueue<File: DiskFile> {
 
   /// Takes the answer of `slot`, nil if none is due, and appends to `ready` what may leave now. False if the slot is not waiting, which
   /// means that somebody answered twice.
-  mutating func answer(_ slot: UInt64, _ frame: OutgoingFrame<File>?, into ready: inout [OutgoingFrame<File>]) -> Bool {
+  mutating func answer(_ slot: UInt64, _ answer: Answer?, into ready: inout [Answer]) -> Bool {
     guard slot >= self.firstUnsent, slot < self.nextSlot else { return false }
     let index = self.head + Int(slot - self.firstUnsent)
     guard case .waiting = self.slots[index] else { return false }
     if index > self.head {
-      self.slots[index] = .answered(frame)
-      self.parkedByteCount += frame?.byteCount ?? 0
+      self.slots[index] = .answered(answer)
+      self.parkedByteCount += answer?.byteCount ?? 0
       return true
     }
-    if let frame { ready.append(frame) }
+    if let answer { ready.append(answer) }
     self.advance()
     while self.count > 0, case .answered(let parked) = self.slots[self.head] {
       if let parked {
@@ -63,18 +59,6 @@ struct AnswerQueue<File: DiskFile> {
     } else if self.head >= 64, self.head * 2 >= self.slots.count {
       self.slots.removeSubrange(0..<self.head)
       self.head = 0
-    }
-  }
-}
-
-extension OutgoingFrame {
-  /// Bytes on the wire.
-  package var byteCount: Int {
-    self.pieces.reduce(0) { sum, piece in
-      switch piece {
-      case .bytes(let bytes): sum + bytes.readableBytes
-      case .file(_, position: _, byteCount: let byteCount): sum + byteCount
-      }
     }
   }
 }

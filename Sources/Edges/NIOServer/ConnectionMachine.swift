@@ -1,6 +1,4 @@
 package import Base
-package import Broker
-package import Environment
 package import NIOCore
 
 /// One connection without its socket: cuts bytes into requests, numbers them, puts answers in order, and says when to read, when to
@@ -8,7 +6,7 @@ package import NIOCore
 ///
 /// A request is served only while the connection is within its limits, so a client that sends without reading, or sends faster than it
 /// is answered, fills its own socket and nothing else.
-package struct ConnectionMachine<File: DiskFile> {
+package struct ConnectionMachine {
   package enum Step {
     /// Serve this request; its answer belongs to `slot`.
     case request(slot: UInt64, frame: ByteBuffer)
@@ -43,9 +41,9 @@ package struct ConnectionMachine<File: DiskFile> {
 
   package let limits: ServerLimits
   package var splitter: FrameSplitter
-  private var answers = AnswerQueue<File>()
+  private var answers = AnswerQueue()
   /// Answers that may leave, in order. The handler takes them all with `takeReady`.
-  private var ready: [OutgoingFrame<File>] = []
+  private var ready: [Answer] = []
   private var readyByteCount = 0
   /// The socket takes more: what was written before is below the limit.
   private var isWritable = true
@@ -95,12 +93,15 @@ package struct ConnectionMachine<File: DiskFile> {
   }
 
   /// The answer of `slot`; nil: none is due.
-  package mutating func answer(_ slot: UInt64, _ frame: OutgoingFrame<File>?) {
+  package mutating func answer(_ slot: UInt64, _ answer: Answer?) {
     if let closing = self.closing, slot >= closing.before { return }
-    let before = self.ready.count
-    let wasWaiting = self.answers.answer(slot, frame, into: &self.ready)
+    var index = self.ready.count
+    let wasWaiting = self.answers.answer(slot, answer, into: &self.ready)
     invariant(wasWaiting, "slot \(slot) was answered twice, or never asked")
-    for frame in self.ready[before...] { self.readyByteCount += frame.byteCount }
+    while index < self.ready.count {
+      self.readyByteCount += self.ready[index].byteCount
+      index += 1
+    }
   }
 
   /// The socket became full or has room again.
@@ -125,12 +126,12 @@ package struct ConnectionMachine<File: DiskFile> {
 
   package var hasReady: Bool { !self.ready.isEmpty }
 
-  /// What is to be written now, in order. `frames` is replaced; its storage is reused.
-  package mutating func takeReady(_ frames: inout [OutgoingFrame<File>], now: Instant) {
-    frames.removeAll(keepingCapacity: true)
-    swap(&frames, &self.ready)
+  /// What is to be written now, in order. `answers` is replaced; its storage is reused.
+  package mutating func takeReady(_ answers: inout [Answer], now: Instant) {
+    answers.removeAll(keepingCapacity: true)
+    swap(&answers, &self.ready)
     self.readyByteCount = 0
-    if !frames.isEmpty { self.lastActivity = now }
+    if !answers.isEmpty { self.lastActivity = now }
   }
 
   /// Non-nil once the connection should be closed: everything it still owed has been taken for writing.

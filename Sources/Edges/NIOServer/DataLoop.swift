@@ -1,18 +1,16 @@
 import Base
-package import Broker
+import Broker
 import NIOCore
 import Synchronization
 
 /// What the connections of one event loop share: read buffers, a coarse clock, and the way for answers from other threads to get in.
 ///
 /// Everything is confined to the loop, but for `deliver`, which has a lock.
-package final class DataLoop<Handler: RequestHandler>: @unchecked Sendable {
-  typealias Connection = ConnectionHandler<Handler>
-
+final class DataLoop: @unchecked Sendable {
   private struct Delivery {
     let connection: Connection
     let slot: UInt64
-    let frame: OutgoingFrame<Handler.File>?
+    let answer: Answer?
   }
 
   private struct Inbox {
@@ -71,10 +69,10 @@ package final class DataLoop<Handler: RequestHandler>: @unchecked Sendable {
   // MARK: Answers
 
   /// Takes an answer on any thread. Answers of other threads are gathered, so that fifty of them wake the loop once.
-  func deliver(_ frame: OutgoingFrame<Handler.File>?, slot: UInt64, to connection: Connection) {
-    if self.eventLoop.inEventLoop { return self.accept(frame, slot: slot, for: connection) }
+  func deliver(_ answer: Answer?, slot: UInt64, to connection: Connection) {
+    if self.eventLoop.inEventLoop { return self.accept(answer, slot: slot, for: connection) }
     let mustSchedule = self.inbox.withLock { inbox in
-      inbox.deliveries.append(Delivery(connection: connection, slot: slot, frame: frame))
+      inbox.deliveries.append(Delivery(connection: connection, slot: slot, answer: answer))
       defer { inbox.isScheduled = true }
       return !inbox.isScheduled
     }
@@ -87,13 +85,13 @@ package final class DataLoop<Handler: RequestHandler>: @unchecked Sendable {
       inbox.isScheduled = false
     }
     self.servingDepth += 1
-    for delivery in self.drained { self.accept(delivery.frame, slot: delivery.slot, for: delivery.connection) }
+    for delivery in self.drained { self.accept(delivery.answer, slot: delivery.slot, for: delivery.connection) }
     self.drained.removeAll(keepingCapacity: self.drained.count <= 1024)
     self.endServing()
   }
 
-  private func accept(_ frame: OutgoingFrame<Handler.File>?, slot: UInt64, for connection: Connection) {
-    guard connection.accept(frame, slot: slot) else { return }
+  private func accept(_ answer: Answer?, slot: UInt64, for connection: Connection) {
+    guard connection.accept(answer, slot: slot) else { return }
     self.unflushed.append(connection)
     if self.servingDepth == 0, !self.flushIsScheduled {
       self.flushIsScheduled = true

@@ -1,4 +1,3 @@
-import Broker
 import Environment
 import NIOCore
 
@@ -10,10 +9,10 @@ struct FrameWriter {
   private static var joinByteCountMax: Int { 2048 }
   private static var joinedByteCountMax: Int { 64 << 10 }
 
-  func write<File: DiskFile>(_ frames: [OutgoingFrame<File>]) {
+  func write(_ answers: [Answer]) {
     var joined: ByteBuffer?
-    for frame in frames {
-      for piece in frame.pieces {
+    for answer in answers {
+      answer.forEach { piece in
         switch piece {
         case .bytes(let bytes): self.write(bytes, joining: &joined)
         case .file(let file, position: let position, byteCount: let byteCount):
@@ -49,7 +48,7 @@ struct FrameWriter {
     if bytes.readableBytes > 0 { self.context.write(NIOAny(IOData.byteBuffer(bytes)), promise: nil) }
   }
 
-  private func write<File: DiskFile>(_ file: File, position: Int64, byteCount: Int) {
+  private func write(_ file: any DiskFile, position: Int64, byteCount: Int) {
     if byteCount == 0 { return }
     guard let descriptor = file.descriptor else { return self.copy(file, position: position, byteCount: byteCount) }
     // The handle only names the descriptor for NIO; the file owns it, and lives until the region has been written or dropped.
@@ -64,7 +63,7 @@ struct FrameWriter {
   }
 
   /// A file without a descriptor (a simulated disk): its bytes are read into memory.
-  private func copy<File: DiskFile>(_ file: File, position: Int64, byteCount: Int) {
+  private func copy(_ file: any DiskFile, position: Int64, byteCount: Int) {
     var bytes = ByteBufferAllocator().buffer(capacity: byteCount)
     do {
       try bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: byteCount) { memory in

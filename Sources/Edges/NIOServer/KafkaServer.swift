@@ -8,21 +8,21 @@ import Synchronization
 ///
 /// `init` makes the threads, `bind` takes the ports, `serve` begins to accept: between the last two the node can open its log while
 /// clients queue in the kernel. `stop` ends it all and blocks.
-package final class KafkaServer<Handler: RequestHandler>: Sendable {
+package final class KafkaServer: Sendable {
   private let acceptGroup: MultiThreadedEventLoopGroup
   private let dataGroup: MultiThreadedEventLoopGroup
-  private let loops: [DataLoop<Handler>]
+  private let loops: [DataLoop]
   private let limits: ServerLimits
   private let quota = ConnectionQuota()
   private let nextConnectionID = Atomic<UInt64>(1)
   private let report: @Sendable (ServerEvent) -> Void
-  private let handler = Mutex<Handler?>(nil)
+  private let makeFront = Mutex<FrontMaker?>(nil)
   private let channels = Mutex<[any Channel]>([])
   private let isStopped = Atomic<Bool>(false)
 
   /// `loopCount` data loops; `readByteCount` is the size of their read buffers.
   package init(
-    loopCount: Int, limits: ServerLimits, readByteCount: Int = 256 << 10, report: @escaping @Sendable (ServerEvent) -> Void
+    loopCount: Int, limits: ServerLimits, readByteCount: Int = 1 << 20, report: @escaping @Sendable (ServerEvent) -> Void
   ) {
     self.acceptGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     self.dataGroup = MultiThreadedEventLoopGroup(numberOfThreads: loopCount)
@@ -74,8 +74,11 @@ package final class KafkaServer<Handler: RequestHandler>: Sendable {
   }
 
   /// Begins to accept connections on every listener and to give their requests to `handler`.
-  package func serve(_ handler: Handler) {
-    self.handler.withLock { $0 = handler }
+  package func serve(_ handler: some RequestHandler) { self.serve { HandlerFront(handler, $0) } }
+
+  /// Begins to accept connections on every listener and to give their requests to fronts that `makeFront` makes.
+  package func serve(_ makeFront: @escaping FrontMaker) {
+    self.makeFront.withLock { $0 = makeFront }
     let interval = max(.milliseconds(1), min(.seconds(1), self.limits.idleMax / 4))
     for loop in self.loops { loop.eventLoop.execute { loop.startSweeping(every: interval) } }
     for channel in self.channels.withLock({ $0 }) { channel.setOption(.autoRead, value: true).whenSuccess { channel.read() } }
@@ -106,7 +109,7 @@ package final class KafkaServer<Handler: RequestHandler>: Sendable {
     self.closeConnections(grace: grace)
     try? self.dataGroup.syncShutdownGracefully()
     try? self.acceptGroup.syncShutdownGracefully()
-    self.handler.withLock { $0 = nil }
+    self.makeFront.withLock { $0 = nil }
   }
 
   // MARK: Connections
@@ -114,7 +117,7 @@ package final class KafkaServer<Handler: RequestHandler>: Sendable {
   /// Runs on the connection's own loop, before it is active.
   private func prepare(_ channel: any Channel, listener: String) throws {
     let host = channel.remoteAddress?.ipAddress ?? "unknown"
-    guard let handler = self.handler.withLock({ $0 }) else { throw ChannelError.alreadyClosed }
+    guard let makeFront = self.makeFront.withLock({ $0 }) else { throw ChannelError.alreadyClosed }
     if let reason = self.quota.admit(host, self.limits) {
       self.report(.refused(host: host, listener: listener, reason: reason))
       throw ChannelError.alreadyClosed
@@ -124,7 +127,7 @@ package final class KafkaServer<Handler: RequestHandler>: Sendable {
     let client = ClientContext(
       connectionID: self.nextConnectionID.add(1, ordering: .relaxed).oldValue, listener: listener, host: host,
       port: channel.remoteAddress?.port ?? 0)
-    let source = ReadBufferSource<Handler.File>(
+    let source = ReadBufferSource(
       machine: ConnectionMachine(limits: self.limits, now: loop.now), buffers: loop.buffers)
     let options = channel.syncOptions
     try options?.setOption(.socketOption(.tcp_nodelay), value: 1)
@@ -137,7 +140,7 @@ package final class KafkaServer<Handler: RequestHandler>: Sendable {
     let high = self.limits.outboundByteCountMax
     try options?.setOption(.writeBufferWaterMark, value: .init(low: max(1, high / 2), high: max(2, high)))
     try channel.pipeline.syncOperations.addHandler(
-      ConnectionHandler(client: client, loop: loop, requests: handler, source: source, report: self.report))
+      Connection(client: client, loop: loop, makeFront: makeFront, source: source, report: self.report))
   }
 
   private static func reason(_ error: any Error) -> String {

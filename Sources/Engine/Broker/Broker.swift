@@ -9,9 +9,10 @@ import Synchronization
 
 /// A Kafka broker: takes requests from connections and answers them, on the log and the metadata of its node.
 ///
-/// `open` reads what is on disk, `start` loads the partitions and makes the broker known, `handle` (of `RequestHandler`) serves, `shutDown` ends
-/// it. Requests are served on the thread that brings them; nothing on the way of data hops, and what waits holds no thread. Three
-/// things are shared by all: the catalog (immutable, replaced as a whole), the partitions (each behind its lock), and the deadlines.
+/// `open` reads what is on disk, `start` loads the partitions and makes the broker known, `handle` (of `RequestHandler`) serves,
+/// `shutDown` ends it. Requests are served on the thread that brings them; nothing on the way of data hops, and what waits holds no
+/// thread. Three things are shared by all: the catalog (immutable, replaced as a whole), the partitions (each behind its lock), and the
+/// deadlines.
 package final class Broker<Env: Environment>: Sendable {
   enum Phase: Int, Sendable, AtomicRepresentable { case loading, serving, shuttingDown }
 
@@ -28,11 +29,16 @@ package final class Broker<Env: Environment>: Sendable {
 
   let deadlines: DeadlineQueue<Env>
   let fetchSessions: FetchSessions
+  let connectionWaits = ConnectionWaits<Env>()
   let producerIDs = ProducerIDBlock<Env>()
   let workspaces: WorkspacePool
   let syncer: LogDirectorySyncer<Env>
   let metadata: MetadataSubscription
   let background: BackgroundWork<Env>
+
+  /// Requests that wait now, for tests and for whoever wants to know.
+  package var waitingFetchCount: Int { self.connectionWaits.count }
+  package var deadlineCount: Int { self.deadlines.count }
 
   private let published: Mutex<Catalog<Env>>
   private let phase = Atomic(Phase.loading)

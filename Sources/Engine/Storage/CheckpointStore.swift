@@ -18,8 +18,9 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
     var recoveryPoints = Table()
     var logStartOffsets = Table()
     var highWatermarks = Table()
-    /// The recovery points as the file has them, which a crash would bring back.
+    /// Both as the files have them, which a crash would bring back.
     var writtenRecoveryPoints: [TopicPartition: Offset] = [:]
+    var writtenLogStartOffsets: [TopicPartition: Offset] = [:]
   }
   private let disk: Disk
   private let directory: String
@@ -34,6 +35,7 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
     tables.logStartOffsets = try Self.read(LogDirectoryFile.logStartOffsets, disk, directory, &notices)
     tables.highWatermarks = try Self.read(LogDirectoryFile.highWatermarks, disk, directory, &notices)
     tables.writtenRecoveryPoints = tables.recoveryPoints.offsets
+    tables.writtenLogStartOffsets = tables.logStartOffsets.offsets
     self.tables = Mutex(tables)
   }
 
@@ -65,18 +67,24 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
     self.tables.withLock { $0.highWatermarks.set(offset, of: partition) }
   }
 
-  /// Takes a recovery point back before the log behind it is cut or replaced: durable when this returns, for a crash must not
-  /// find a point that promises what is no longer there. Nil forgets the partition in every checkpoint.
-  func lowerRecoveryPoint(of partition: TopicPartition, to offset: Offset?) throws(StorageError) {
+  /// Takes a recovery point, and a log start if it is higher, back before the log behind them is cut: durable when this
+  /// returns, for a crash must not find a point that promises what is no longer there.
+  func lower(_ partition: TopicPartition, recoveryPoint: Offset, logStartOffset: Offset) throws(StorageError) {
     let mustWrite = self.tables.withLock { tables in
-      if let offset {
-        if offset < tables.recoveryPoints.offsets[partition] ?? .zero { tables.recoveryPoints.set(offset, of: partition) }
-      } else {
-        tables.recoveryPoints.set(nil, of: partition)
-        tables.logStartOffsets.set(nil, of: partition)
-        tables.highWatermarks.set(nil, of: partition)
-      }
-      return tables.writtenRecoveryPoints[partition] ?? .zero > offset ?? .zero
+      if recoveryPoint < tables.recoveryPoints.offsets[partition] ?? .zero { tables.recoveryPoints.set(recoveryPoint, of: partition) }
+      if logStartOffset < tables.logStartOffsets.offsets[partition] ?? .zero { tables.logStartOffsets.set(logStartOffset, of: partition) }
+      return tables.writtenRecoveryPoints[partition] ?? .zero > recoveryPoint || tables.writtenLogStartOffsets[partition] ?? .zero > logStartOffset
+    }
+    if mustWrite { try self.write() }
+  }
+
+  /// Forgets a partition, durably: one of the same name that comes later must not inherit anything.
+  func forget(_ partition: TopicPartition) throws(StorageError) {
+    let mustWrite = self.tables.withLock { tables in
+      tables.recoveryPoints.set(nil, of: partition)
+      tables.logStartOffsets.set(nil, of: partition)
+      tables.highWatermarks.set(nil, of: partition)
+      return tables.writtenRecoveryPoints[partition] != nil || tables.writtenLogStartOffsets[partition] != nil
     }
     if mustWrite { try self.write() }
   }
@@ -106,7 +114,10 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
           }
           throw .disk(error)
         }
-        if let recovery { self.tables.withLock { $0.writtenRecoveryPoints = recovery } }
+        self.tables.withLock { tables in
+          if let recovery { tables.writtenRecoveryPoints = recovery }
+          if let starts { tables.writtenLogStartOffsets = starts }
+        }
       }
     }
     try result.get()

@@ -13,8 +13,9 @@ struct IndexFile<Entry: IndexEntry, Disk: DiskPort>: Sendable {
   /// Entry number `memoryStart + i` is `memory[i]`. Goes on to the last entry; `memoryStart <= writtenCount`.
   private var memory: [Entry] = []
   private var memoryStart = 0
-  /// The file was written since it was last synced.
-  private(set) var isUnsynced = false
+  /// How often the file was changed, and how often it had been when what is known to be durable was synced.
+  private(set) var changeCount = 0
+  private var syncedChangeCount = 0
   /// The file holds entries that count for nothing, and must not outlive this process.
   private var isStale = false
 
@@ -137,7 +138,7 @@ struct IndexFile<Entry: IndexEntry, Disk: DiskPort>: Sendable {
     if try file.byteCount() > position { try file.truncate(to: position) }
     try SmallFile.write(bytes, to: file, at: position)
     self.writtenCount = self.knownCount
-    self.isUnsynced = true
+    self.changeCount += 1
     self.isStale = false
     if self.memory.count > Self.memoryCountMax {
       let excess = self.memory.count - Self.memoryCountMax / 2
@@ -153,8 +154,9 @@ struct IndexFile<Entry: IndexEntry, Disk: DiskPort>: Sendable {
     self.memoryStart = written
   }
 
-  mutating func markSynced() { self.isUnsynced = false }
-  mutating func markUnsynced() { self.isUnsynced = true }
+  var isUnsynced: Bool { self.syncedChangeCount < self.changeCount }
+  /// A sync that began when the file had been changed `changeCount` times has returned.
+  mutating func noteSynced(changeCount: Int) { self.syncedChangeCount = max(self.syncedChangeCount, changeCount) }
 
   /// Removes the entries from number `count` on.
   mutating func truncate(toCount count: Int) throws(StorageError) {
@@ -163,7 +165,7 @@ struct IndexFile<Entry: IndexEntry, Disk: DiskPort>: Sendable {
     if count < self.writtenCount! {
       try onDisk { () throws(DiskError) in try self.slot.open().truncate(to: Int64(count * Entry.byteCount)) }
       self.writtenCount = count
-      self.isUnsynced = true
+      self.changeCount += 1
     }
     if count < self.memoryStart {
       self.memory = []

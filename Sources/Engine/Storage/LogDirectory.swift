@@ -31,7 +31,7 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
     disk: Disk, path: String, nodeID: NodeID, clusterID: String?, newClusterID: String, openFilesMax: Int = 4096,
     generator: inout some RandomNumberGenerator
   ) throws(StorageError) -> LogDirectory {
-    try onDisk { () throws(DiskError) in try disk.createDirectory(path) }
+    try onDisk { () throws(DiskError) in try self.createDirectory(path, on: disk) }
     let lock: Disk.Lock
     do throws(DiskError) { lock = try disk.lock(path + "/" + LogDirectoryFile.lock) } catch {
       throw error.kind == .locked ? .directoryInUse(path: path) : .disk(error)
@@ -67,6 +67,27 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
     self.checkpoints = checkpoints
     self.notices = notices
     self.lock = Mutex(lock)
+  }
+
+  /// Creates the directory and those above it that are missing, and makes their names durable: else a loss of power could take the
+  /// directory as a whole, with all that was synced in it.
+  private static func createDirectory(_ path: String, on disk: Disk) throws(DiskError) {
+    var parents: [String] = []
+    var missing = path
+    while try disk.kind(of: missing) == nil {
+      let parent = self.parent(of: missing)
+      parents.append(parent)
+      if parent == missing { break }
+      missing = parent
+    }
+    try disk.createDirectory(path)
+    for parent in parents { try disk.syncDirectory(parent) }
+  }
+
+  private static func parent(of path: String) -> String {
+    let parts = path.split(separator: "/")
+    if parts.count <= 1 { return path.hasPrefix("/") ? "/" : "." }
+    return (path.hasPrefix("/") ? "/" : "") + parts.dropLast().joined(separator: "/")
   }
 
   /// Reads `meta.properties` and holds it against what this process is, or writes it into a new directory.

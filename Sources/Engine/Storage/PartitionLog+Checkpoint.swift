@@ -7,11 +7,17 @@ package struct CheckpointTicket<Disk: DiskPort>: Sendable {
   /// The recovery point once this is complete.
   package let recoveryPoint: Offset
   let generation: UInt64
+  let gate: SnapshotGate
   let directory: String
   let files: [Disk.File]
-  let indexes: [Offset]
+  let indexes: [IndexMark]
   let snapshots: [(offset: Offset, bytes: [UInt8])]
   let leaderEpochs: String?
+  struct IndexMark {
+    var segment: Offset
+    var offsetIndexChanges: Int
+    var timeIndexChanges: Int
+  }
   /// Snapshots that newer ones make useless.
   let obsolete: [Offset]
   let disk: Disk
@@ -19,10 +25,14 @@ package struct CheckpointTicket<Disk: DiskPort>: Sendable {
   /// Blocks: on the background lane. An error leaves the recovery point where it is, and the next checkpoint tries again.
   package func run() throws(DiskError) {
     for file in self.files { try file.sync() }
+    try self.gate.pass(self.generation) { () throws(DiskError) in try self.writeFiles() }
+    try self.disk.syncDirectory(self.directory)
+  }
+
+  private func writeFiles() throws(DiskError) {
     for (offset, bytes) in self.snapshots { try SmallFile.replace(self.path(offset), with: bytes, on: self.disk) }
     if let leaderEpochs { try SmallFile.replace(self.directory + "/" + LogFileName.leaderEpochCheckpoint, with: leaderEpochs, on: self.disk) }
     for offset in self.obsolete where try self.disk.kind(of: self.path(offset)) != nil { try self.disk.removeFile(self.path(offset)) }
-    try self.disk.syncDirectory(self.directory)
   }
 
   private func path(_ offset: Offset) -> String { self.directory + "/" + LogFileName.name(offset, .producerSnapshot) }
@@ -48,7 +58,7 @@ extension PartitionLog {
     let isBehind = self.recoveryPoint < self.flushedOffset
     guard isBehind || self.leaderEpochsChanged || !self.pendingSnapshots.isEmpty || snapshotAtEnd else { return nil }
     var files: [Disk.File] = []
-    var indexes: [Offset] = []
+    var indexes: [CheckpointTicket<Disk>.IndexMark] = []
     for index in self.segments.indices {
       let isActive = index == self.activeIndex
       try onDisk { () throws(DiskError) in
@@ -58,10 +68,10 @@ extension PartitionLog {
         if self.segments[index].timeIndex.isUnsynced { files.append(try self.segments[index].timeIndex.slot.open()) }
       }
       if self.segments[index].offsetIndex.isUnsynced || self.segments[index].timeIndex.isUnsynced {
-        indexes.append(self.segments[index].baseOffset)
-        // Set before the sync, so that what is written meanwhile is not taken for synced; an error sets it again.
-        self.segments[index].offsetIndex.markSynced()
-        self.segments[index].timeIndex.markSynced()
+        indexes.append(
+          .init(
+            segment: self.segments[index].baseOffset, offsetIndexChanges: self.segments[index].offsetIndex.changeCount,
+            timeIndexChanges: self.segments[index].timeIndex.changeCount))
       }
       if !isActive {
         self.segments[index].offsetIndex.dropMemory()
@@ -75,22 +85,19 @@ extension PartitionLog {
     let bases = Set(self.segments.map { $0.baseOffset })
     let obsolete = known.dropLast(2).filter { !bases.contains($0) }
     return CheckpointTicket(
-      recoveryPoint: self.flushedOffset, generation: self.generation, directory: self.directory, files: files, indexes: indexes,
+      recoveryPoint: self.flushedOffset, generation: self.gate.generation, gate: self.gate, directory: self.directory, files: files, indexes: indexes,
       snapshots: snapshots, leaderEpochs: self.leaderEpochsChanged ? self.leaderEpochs.checkpointText : nil, obsolete: obsolete,
       disk: self.store.disk)
   }
 
-  /// Takes note that a ticket's `run` returned, or threw.
+  /// Takes note that a ticket's `run` returned, or `failed`: then the next one does it all again.
   package mutating func completeCheckpoint(_ ticket: CheckpointTicket<Disk>, failed: Bool = false) {
-    guard ticket.generation == self.generation else { return }
-    if failed {
-      for base in ticket.indexes {
-        let index = self.segmentIndex(for: base)
-        guard self.segments[index].baseOffset == base else { continue }
-        self.segments[index].offsetIndex.markUnsynced()
-        self.segments[index].timeIndex.markUnsynced()
-      }
-      return
+    guard !failed, ticket.generation == self.gate.generation else { return }
+    for mark in ticket.indexes {
+      let index = self.segmentIndex(for: mark.segment)
+      guard self.segments[index].baseOffset == mark.segment else { continue }
+      self.segments[index].offsetIndex.noteSynced(changeCount: mark.offsetIndexChanges)
+      self.segments[index].timeIndex.noteSynced(changeCount: mark.timeIndexChanges)
     }
     let written = Set(ticket.snapshots.map { $0.offset })
     self.pendingSnapshots.removeAll { written.contains($0.offset) }

@@ -39,7 +39,7 @@ extension PartitionLog {
     let active = self.segments[self.activeIndex]
     let boundary = Boundary(offset: end, segmentBaseOffset: active.baseOffset, position: sealedOnly ? 0 : active.byteCount)
     return FlushTicket(
-      endOffset: end, generation: self.generation, directoryVersion: self.directoryVersion, boundary: boundary, marks: marks, files: files,
+      endOffset: end, generation: self.gate.generation, directoryVersion: self.directoryVersion, boundary: boundary, marks: marks, files: files,
       directories: self.unsyncedDirectories, disk: self.store.disk)
   }
 
@@ -47,7 +47,7 @@ extension PartitionLog {
   @discardableResult
   package mutating func completeFlush(_ ticket: FlushTicket<Disk>) -> Offset {
     // What was truncated since may have been written anew, and of that the ticket knows nothing.
-    guard ticket.generation == self.generation, case .online = self.state else { return self.flushedOffset }
+    guard ticket.generation == self.gate.generation, case .online = self.state else { return self.flushedOffset }
     for mark in ticket.marks {
       let index = self.segmentIndex(for: mark.segment)
       guard self.segments[index].baseOffset == mark.segment else { continue }

@@ -43,7 +43,11 @@ extension PartitionLog {
     }
     if !wasClean { try log.recover(rebuildingEpochs: epochs == nil, report: &report) }
     report.wasClean = wasClean
-    log.logStartOffset = min(max(checkpointedStart, log.segments[0].baseOffset), log.logEndOffset)
+    log.logStartOffset = max(checkpointedStart, log.segments[0].baseOffset)
+    if log.logStartOffset > log.logEndOffset {
+      // The records up to there were deleted, and some of them lost besides: their offsets are not given again.
+      try log.truncateFully(to: log.logStartOffset, now: now)
+    }
     try log.openProducers(wasClean: wasClean)
     if log.leaderEpochs.truncate(toEnd: log.logEndOffset) { log.leaderEpochsChanged = true }
     log.finishOpening()
@@ -76,12 +80,6 @@ extension PartitionLog {
   }
 
   private mutating func openProducers(wasClean: Bool) throws(StorageError) {
-    // A snapshot beyond the end tells of batches that are lost.
-    for offset in self.snapshots where offset > self.logEndOffset {
-      let path = self.directory + "/" + LogFileName.name(offset, .producerSnapshot)
-      try onDisk { () throws(DiskError) in try self.store.disk.removeFile(path) }
-    }
-    self.snapshots.removeAll { $0 > self.logEndOffset }
     if wasClean, self.snapshots.last == self.logEndOffset {
       self.producers = .stored(at: self.logEndOffset)
     } else {

@@ -35,6 +35,9 @@ extension PartitionLog {
       report.notices.append(
         .syncedDataMissing(path: self.directory, recoveryPoint: report.recoveryPoint, logEndOffset: self.logEndOffset))
     }
+    // A snapshot beyond the end tells of batches that are lost. Removed before the directory is synced: it must not come back.
+    let end = self.logEndOffset
+    try self.removeSnapshots { $0 > end }
     // What was scanned may be in the page cache only; it is synced once here, so that all of the log counts as flushed.
     try self.syncRecovered(from: first)
   }
@@ -67,6 +70,7 @@ extension PartitionLog {
     try onDisk { () throws(DiskError) in
       for index in first..<self.segments.count { try self.segments[index].log.open().sync() }
       try self.store.disk.syncDirectory(self.directory)
+      try self.store.disk.syncDirectory(self.store.path)
     }
   }
 }

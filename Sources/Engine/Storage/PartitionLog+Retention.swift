@@ -56,6 +56,11 @@ extension PartitionLog {
       config: self.config, now: now)
     guard !decision.reasons.isEmpty else { return nil }
     if decision.rollsActiveSegment { try self.rollActive(now: now) }
+    // The producers of what goes are known from the snapshot at the first segment that stays, so that has to be there first.
+    if !self.pendingSnapshots.isEmpty, let ticket = try self.beginCheckpoint(snapshotAtEnd: false) {
+      try onDisk { () throws(DiskError) in try ticket.run() }
+      self.completeCheckpoint(ticket)
+    }
     let removed = Array(self.segments[..<decision.reasons.count])
     self.segments.removeFirst(removed.count)
     try self.moveLogStart(to: self.segments[0].baseOffset)
@@ -64,11 +69,11 @@ extension PartitionLog {
     for segment in removed {
       segment.release()
       paths += segment.paths
-      paths.append(self.directory + "/" + LogFileName.name(segment.baseOffset, .producerSnapshot))
     }
-    let removedBases = Set(removed.map { $0.baseOffset })
-    self.snapshots.removeAll { removedBases.contains($0) }
-    self.pendingSnapshots.removeAll { $0.offset < firstBase }
+    for offset in self.snapshots where offset < firstBase {
+      paths.append(self.directory + "/" + LogFileName.name(offset, .producerSnapshot))
+    }
+    self.snapshots.removeAll { $0 < firstBase }
     self.flushedOffset = max(self.flushedOffset, min(firstBase, self.logEndOffset))
     return SegmentRemoval(
       segments: zip(removed, decision.reasons).map { ($0.baseOffset, $1) }, byteCount: removed.reduce(0) { $0 + $1.byteCount },
@@ -107,7 +112,7 @@ extension PartitionLog {
   package mutating func delete(id: KafkaUUID) throws(StorageError) -> DirectoryRemoval<Disk> {
     if case .deleted = self.state { throw .notFound(path: self.directory) }
     let path = self.store.path + "/" + LogFileName.deletedDirectory(self.topicPartition, id: id)
-    try self.store.checkpoints.lowerRecoveryPoint(of: self.topicPartition, to: nil)
+    try self.store.checkpoints.forget(self.topicPartition)
     try onDisk { () throws(DiskError) in try self.store.disk.rename(self.directory, to: path) }
     self.state = .deleted
     for segment in self.segments { segment.release() }

@@ -12,14 +12,21 @@ extension PartitionLog {
     guard offset > self.segments[0].baseOffset else { return try self.truncateFully(to: max(offset, self.segments[0].baseOffset), now: now) }
     var index = self.segmentIndex(for: offset)
     var position = try self.position(of: offset, in: index)
+    var cursor = try self.segments[index].cursor(from: position)
+    // Where the log will end, or beyond it, if compaction left a gap there.
+    let end = min(offset, try cursor.peek()?.baseOffset ?? offset)
     if position == 0, index > 0 {
       // The segment would be empty: the one before it becomes the active one, whole.
       index -= 1
       position = self.segments[index].byteCount
     }
-    try self.store.checkpoints.lowerRecoveryPoint(of: self.topicPartition, to: offset)
+    self.logStartOffset = min(self.logStartOffset, end)
+    self.leaderEpochsChanged = true
+    try self.store.checkpoints.lower(self.topicPartition, recoveryPoint: end, logStartOffset: self.logStartOffset)
     self.beginTruncation()
     do {
+      // Before the directory is synced: a snapshot that comes back would tell of batches that are gone.
+      try self.removeSnapshots { $0 > end }
       try self.removeSegments(after: index)
       try self.cutActive(to: position)
     } catch {
@@ -33,15 +40,17 @@ extension PartitionLog {
   /// log begins beyond its own. Blocks.
   package mutating func truncateFully(to offset: Offset, now: Timestamp) throws(StorageError) {
     try self.requireOnline()
-    try self.store.checkpoints.lowerRecoveryPoint(of: self.topicPartition, to: .zero)
+    try self.store.checkpoints.lower(self.topicPartition, recoveryPoint: .zero, logStartOffset: min(self.logStartOffset, offset))
     self.beginTruncation()
     do {
-      // The new segment first, under a name that no old one has unless it is cut to nothing.
+      try self.removeSnapshots { _ in true }
       let old = self.segments
       self.segments = []
       for segment in old.reversed() { try self.removeFiles(of: segment) }
       self.logEndOffset = offset
       try self.addSegment(now: now)
+      // The new segment may have the name of an old one, which a loss of power must not bring back.
+      try onDisk { () throws(DiskError) in try self.store.disk.syncDirectory(self.directory) }
     } catch {
       if self.segments.isEmpty { self.segments = [Segment(baseOffset: offset, directory: self.directory, files: self.store.files, isNew: true, now: now)] }
       self.logEndOffset = offset
@@ -52,11 +61,12 @@ extension PartitionLog {
     }
     self.logStartOffset = offset
     self.store.checkpoints.setLogStartOffset(offset, of: self.topicPartition)
+    self.pendingSnapshots = []
     try self.finishTruncation()
   }
 
   private mutating func beginTruncation() {
-    self.generation += 1
+    self.gate.close()
     self.boundaries.removeAll()
   }
 
@@ -105,16 +115,25 @@ extension PartitionLog {
   private mutating func finishTruncation() throws(StorageError) {
     self.flushedOffset = min(self.flushedOffset, self.logEndOffset)
     self.recoveryPoint = min(self.recoveryPoint, self.logEndOffset)
-    self.logStartOffset = min(self.logStartOffset, self.logEndOffset)
     if self.leaderEpochs.truncate(toEnd: self.logEndOffset) { self.leaderEpochsChanged = true }
-    self.pendingSnapshots.removeAll { $0.offset > self.logEndOffset }
-    for offset in self.snapshots where offset > self.logEndOffset {
+    let end = self.logEndOffset
+    if self.logStartOffset > end {
+      self.logStartOffset = end
+      self.store.checkpoints.setLogStartOffset(end, of: self.topicPartition)
+    }
+    self.pendingSnapshots.removeAll { $0.offset > end }
+    try self.removeSnapshots { $0 > end }
+    self.producers = .loaded(try self.rebuildProducers())
+  }
+
+  /// Removes the snapshot files at such offsets.
+  mutating func removeSnapshots(where isObsolete: (Offset) -> Bool) throws(StorageError) {
+    for offset in self.snapshots where isObsolete(offset) {
       let path = self.directory + "/" + LogFileName.name(offset, .producerSnapshot)
       try onDisk { () throws(DiskError) in
         if try self.store.disk.kind(of: path) != nil { try self.store.disk.removeFile(path) }
       }
     }
-    self.snapshots.removeAll { $0 > self.logEndOffset }
-    self.producers = .loaded(try self.rebuildProducers())
+    self.snapshots.removeAll(where: isObsolete)
   }
 }

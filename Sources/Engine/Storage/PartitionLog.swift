@@ -58,7 +58,7 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
   var directoryVersion: UInt64 = 0
   var unsyncedMetadata: Disk.File?
   /// Counts the truncations: a ticket from before one must not vouch for what came after.
-  var generation: UInt64 = 0
+  let gate = SnapshotGate()
   var boundaries = BoundaryCache()
   var pendingNotices: [StorageNotice] = []
 
@@ -106,7 +106,7 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
       guard names.allSatisfy({ LogFileName.parse($0) == nil }) else { throw .alreadyExists(path: directory) }
     }
     // An earlier partition of this name must not lend its recovery point to this one.
-    try store.checkpoints.lowerRecoveryPoint(of: topicPartition, to: nil)
+    try store.checkpoints.forget(topicPartition)
     var log = PartitionLog(
       topicPartition: topicPartition, store: store, config: config, segments: [], logStartOffset: startOffset, logEndOffset: startOffset,
       leaderEpochs: LeaderEpochCache(), producers: .loaded(ProducerTable(endOffset: startOffset)), snapshots: [])

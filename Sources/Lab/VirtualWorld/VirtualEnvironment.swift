@@ -5,8 +5,8 @@ import Synchronization
 
 /// A node's surroundings in one thread: a disk that fails on demand, a clock that moves when told, and work that runs when told.
 ///
-/// Nothing happens by itself: `settle` runs what was submitted, `advance` moves the clock from timer to timer. A lane can be held, which is how
-/// a test looks at the moment between a write and its sync. The same seed gives the same run.
+/// Nothing happens by itself: `settle` runs what was submitted, `advance` moves the clock from timer to timer. A lane can be held,
+/// which is how a test looks at the moment between a write and its sync. The same seed gives the same run.
 package final class VirtualEnvironment: Environment {
   package typealias Body = @Sendable () -> Void
 
@@ -99,7 +99,9 @@ package final class VirtualEnvironment: Environment {
 
   private func takeTimer(upTo end: Instant) -> Body? {
     self.state.withLock { state in
-      let next = state.timers.indices.min { (state.timers[$0].deadline, state.timers[$0].order) < (state.timers[$1].deadline, state.timers[$1].order) }
+      let next = state.timers.indices.min {
+        (state.timers[$0].deadline, state.timers[$0].order) < (state.timers[$1].deadline, state.timers[$1].order)
+      }
       guard let next, state.timers[next].deadline <= end else { return nil }
       let timer = state.timers.remove(at: next)
       state.now = max(state.now, timer.deadline)

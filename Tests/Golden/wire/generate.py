@@ -6,10 +6,11 @@
 
 Where aiokafka has the same message, in versions that are not flexible, both encoders must agree.
 
-One file per API. For each direction and version there are two messages: `full` has no field at its default and two elements in
-every array, `sparse` has null wherever null is allowed and nothing in any array. An entry is three lines: direction, version and kind; the
+One file per API. For each direction and version there are two messages: `full` sets every field and has two elements in
+every array, `sparse` has null wherever null is allowed, nothing in any array and no tagged field. An entry is three lines: direction, version and kind; the
 message in hex (`-` for none), without header and length; its values as JSON with sorted keys, holding exactly the fields of that version.
-`frames.txt` has whole frames of messages with nothing set. In the JSON bytes and records are hex, and a uuid is Kafka's text (22 characters of URL-safe base64).
+In the JSON bytes and records are hex, and a uuid is Kafka's text (22 characters of URL-safe base64). `frames.txt` has whole frames of
+messages with nothing set.
 """
 import base64
 import hashlib
@@ -104,7 +105,6 @@ def scalar(kind, name, values):
         value = values.integer(16, signed=False)
         return value, value
     if kind == "bool":
-        # True for every default that is false; the one field that defaults to true is drawn.
         value = values.draw(2) == 1
         return value, value
     if kind == "string":

@@ -11,10 +11,14 @@ struct FetchSessionTests {
     FetchInterest(topic: .name(topic), partition: PartitionID(partition), fetchOffset: Offset(offset), maxByteCount: 1_000)
   }
   private func outcome(_ highWatermark: Int64, start: Int64 = 0, records: Bool = false, error: Bool = false) -> FetchOutcome {
-    FetchOutcome(highWatermark: Offset(highWatermark), logStartOffset: Offset(start), hasRecords: records, isError: error, isDiverging: false)
+    FetchOutcome(
+      highWatermark: Offset(highWatermark), logStartOffset: Offset(start), hasRecords: records, isError: error, isDiverging: false)
   }
   private func session(_ cache: inout FetchSessionCache, _ interests: [FetchInterest]) -> Int32 {
-    guard case .full(let planned) = cache.plan(sessionID: 0, epoch: 0, interests: interests, forgotten: [], usesTopicIDs: false, now: self.now) else {
+    guard
+      case .full(let planned) = cache.plan(
+        sessionID: 0, epoch: 0, interests: interests, forgotten: [], usesTopicIDs: false, now: self.now)
+    else {
       Issue.record("a request with epoch 0 is full")
       return 0
     }
@@ -32,7 +36,12 @@ struct FetchSessionTests {
     else { throw Unexpected() }
     #expect(second.map(\.topic) == [.name("a"), .name("b"), .name("c")])
     #expect(second[1].fetchOffset == Offset(7))
-    let news = cache.news(sessionID: id, epoch: 2, [(second[0].slot, self.outcome(9, records: true)), (second[1].slot, self.outcome(0)), (second[2].slot, self.outcome(0, error: true))])
+    let news = cache.news(
+      sessionID: id, epoch: 2,
+      [
+        (second[0].slot, self.outcome(9, records: true)), (second[1].slot, self.outcome(0)),
+        (second[2].slot, self.outcome(0, error: true)),
+      ])
     #expect(news == [true, false, true])
 
     guard
@@ -45,7 +54,9 @@ struct FetchSessionTests {
     #expect(again == [true, false, true], "after an error the partition is told again; a new one is told once")
 
     let all = third.map(\.key)
-    guard case .sessionless(let none) = cache.plan(sessionID: id, epoch: 3, interests: [], forgotten: all, usesTopicIDs: false, now: self.now) else {
+    guard
+      case .sessionless(let none) = cache.plan(sessionID: id, epoch: 3, interests: [], forgotten: all, usesTopicIDs: false, now: self.now)
+    else {
       throw Unexpected()
     }
     #expect(none.isEmpty)
@@ -57,9 +68,15 @@ struct FetchSessionTests {
     var cache = FetchSessionCache(sessionsMax: 10, seed: 1)
     let id = self.session(&cache, [self.interest("a")])
     func code(_ plan: FetchPlan) -> ErrorCode? { if case .refuse(let code) = plan { code } else { nil } }
-    #expect(code(cache.plan(sessionID: id &+ 1, epoch: 1, interests: [], forgotten: [], usesTopicIDs: false, now: self.now)) == .fetchSessionIdNotFound)
-    #expect(code(cache.plan(sessionID: id, epoch: 2, interests: [], forgotten: [], usesTopicIDs: false, now: self.now)) == .invalidFetchSessionEpoch)
-    #expect(code(cache.plan(sessionID: id, epoch: 1, interests: [], forgotten: [], usesTopicIDs: true, now: self.now)) == .fetchSessionTopicIdError)
+    #expect(
+      code(cache.plan(sessionID: id &+ 1, epoch: 1, interests: [], forgotten: [], usesTopicIDs: false, now: self.now))
+        == .fetchSessionIdNotFound)
+    #expect(
+      code(cache.plan(sessionID: id, epoch: 2, interests: [], forgotten: [], usesTopicIDs: false, now: self.now))
+        == .invalidFetchSessionEpoch)
+    #expect(
+      code(cache.plan(sessionID: id, epoch: 1, interests: [], forgotten: [], usesTopicIDs: true, now: self.now))
+        == .fetchSessionTopicIdError)
     #expect(code(cache.plan(sessionID: id, epoch: 1, interests: [], forgotten: [], usesTopicIDs: false, now: self.now)) == nil)
     #expect(cache.news(sessionID: id, epoch: 1, []) == nil, "the session has moved to epoch 2")
   }
@@ -68,7 +85,9 @@ struct FetchSessionTests {
   func fullEndsSession() {
     var cache = FetchSessionCache(sessionsMax: 10, seed: 1)
     let id = self.session(&cache, [self.interest("a")])
-    guard case .sessionless(let interests) = cache.plan(sessionID: id, epoch: -1, interests: [self.interest("a")], forgotten: [], usesTopicIDs: false, now: self.now)
+    guard
+      case .sessionless(let interests) = cache.plan(
+        sessionID: id, epoch: -1, interests: [self.interest("a")], forgotten: [], usesTopicIDs: false, now: self.now)
     else {
       Issue.record("epoch -1 is sessionless")
       return

@@ -17,7 +17,8 @@ func batch(
       codec: codec, producerID: ProducerID(producer), producerEpoch: ProducerEpoch(epoch), baseSequence: sequence,
       isTransactional: isTransactional))
   for (index, value) in values.enumerated() {
-    try builder.append(timestamp: Timestamp(timestamp + Int64(index)), key: ByteBuffer(string: "k\(index)"), value: ByteBuffer(string: value))
+    try builder.append(
+      timestamp: Timestamp(timestamp + Int64(index)), key: ByteBuffer(string: "k\(index)"), value: ByteBuffer(string: value))
   }
   return try builder.finish(using: RecordWorkspace().compressor)
 }
@@ -49,7 +50,9 @@ func fetchRequest(
 }
 
 extension FetchResponse {
-  var onlyPartition: PartitionData? { self.responses.count == 1 && self.responses[0].partitions.count == 1 ? self.responses[0].partitions[0] : nil }
+  var onlyPartition: PartitionData? {
+    self.responses.count == 1 && self.responses[0].partitions.count == 1 ? self.responses[0].partitions[0] : nil
+  }
 }
 
 extension FetchResponse.PartitionData {
@@ -79,9 +82,11 @@ func recordValues(_ bytes: ByteBuffer) throws -> [(offset: Int64, value: String)
 extension TestNode {
   /// Produces and returns the answer of the one partition.
   func produce(
-    _ topic: String, partition: Int32 = 0, _ values: [String], acks: Int16 = -1, version: Int16 = 12, sourceLocation: SourceLocation = #_sourceLocation
+    _ topic: String, partition: Int32 = 0, _ values: [String], acks: Int16 = -1, version: Int16 = 12,
+    sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> ProduceResponse.PartitionProduceResponse {
-    let response = try self.ask(produceRequest(topic, partition: partition, try batch(values), acks: acks), version: version, sourceLocation: sourceLocation)
+    let response = try self.ask(
+      produceRequest(topic, partition: partition, try batch(values), acks: acks), version: version, sourceLocation: sourceLocation)
     return try #require(response.responses.first?.partitionResponses.first, sourceLocation: sourceLocation)
   }
 

@@ -20,7 +20,9 @@ final class TestNode {
   private(set) var client: TestClient
 
   /// Starts a node on `disk`; a new disk is a new node.
-  init(disk: FaultyDisk? = nil, seed: UInt64 = 1, settings: [String: String] = [:], at wallClock: Timestamp = Timestamp(1_700_000_000_000)) throws {
+  init(
+    disk: FaultyDisk? = nil, seed: UInt64 = 1, settings: [String: String] = [:], at wallClock: Timestamp = Timestamp(1_700_000_000_000)
+  ) throws {
     self.environment = VirtualEnvironment(disk: disk ?? FaultyDisk(seed: seed), seed: seed, wallClock: wallClock)
     var config = StaticConfig()
     try config.set("log.dirs", "/data")
@@ -64,7 +66,9 @@ final class TestNode {
 
   /// Sends a request and runs what it brings about, but does not move the clock.
   @discardableResult
-  func send<Request: ApiRequest>(_ request: Request, version: Int16? = nil, from client: TestClient? = nil, settling: Bool = true) -> Pending<Request.Response> {
+  func send<Request: ApiRequest>(_ request: Request, version: Int16? = nil, from client: TestClient? = nil, settling: Bool = true)
+    -> Pending<Request.Response>
+  {
     let version = version ?? Request.supportedVersions.upperBound
     var writer = WireWriter()
     RequestHeader(Request.apiKey, version: version, correlationId: 77, clientId: "test").encode(into: &writer)
@@ -86,7 +90,8 @@ final class TestNode {
     _ request: Request, version: Int16? = nil, from client: TestClient? = nil, sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> Request.Response {
     let pending = self.send(request, version: version, from: client)
-    return try #require(try pending.response(), "no answer; the connection: \(pending.sink.closeReason ?? "open")", sourceLocation: sourceLocation)
+    return try #require(
+      try pending.response(), "no answer; the connection: \(pending.sink.closeReason ?? "open")", sourceLocation: sourceLocation)
   }
 
   @discardableResult

@@ -98,8 +98,10 @@ import Testing
     ("listener.security.protocol.map=A", "NAME:PROTOCOL"), ("controller.quorum.voters=1@a:1,2@b:2", "not supported yet"),
     ("controller.quorum.voters=2@b:2", "must be this node"), ("process.roles=broker", "broker,controller"),
     ("log.dirs=/a,/b", "not supported yet"),
+    ("log.dirs=/a\nmetadata.log.dir=/b", "not supported yet"),
     ("node.id=1\nbroker.id=2", "must be equal"), ("inter.broker.listener.name=X", "no listener of that name"),
     ("max.connections.per.ip.overrides=10.0.0.1", "address:limit"),
+    ("metadata.log.dir=/b", "not supported yet"),
     ("log.cleaner.min.compaction.lag.ms=5\nlog.cleaner.max.compaction.lag.ms=4", "must not be greater"),
     ("controller.listener.names=PLAINTEXT", "at least one listener for clients"),
   ])

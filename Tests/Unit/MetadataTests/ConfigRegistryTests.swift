@@ -32,11 +32,19 @@ import Testing
     for definition in ConfigRegistry.topicConfigs {
       let values = try ConfigRegistry.synonyms(ofTopicConfig: definition.name).compactMap { synonym -> String? in
         let broker = try #require(ConfigRegistry.brokerConfig(synonym.name))
-        #expect(broker.status == .used)
         return try broker.defaultValue.map { try scaled($0, synonym) }
       }
       for value in values { #expect(value == definition.defaultValue, "\(definition.name)") }
     }
+  }
+
+  /// Every config that a topic can be given over the broker's has its broker config, but for those that concern replicas and tiers.
+  @Test func topicsWithoutSynonyms() {
+    let alone = ConfigRegistry.topicConfigs.map(\.name).filter { ConfigRegistry.synonyms(ofTopicConfig: $0).isEmpty }
+    #expect(alone == [
+      "follower.replication.throttled.replicas", "leader.replication.throttled.replicas", "remote.log.copy.disable",
+      "remote.log.delete.on.disable", "remote.storage.enable",
+    ])
   }
 
   @Test(arguments: [

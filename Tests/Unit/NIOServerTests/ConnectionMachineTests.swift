@@ -14,14 +14,20 @@ import Testing
     return Machine(limits: limits, now: self.start)
   }
 
-  private func answer(_ value: UInt8, count: Int = 1) -> OutgoingFrame<TestFile> {
-    OutgoingFrame(ByteBuffer(repeating: value, count: count))
+  private func answer(_ value: UInt8, count: Int = 1) -> Answer {
+    Answer(ByteBuffer(repeating: value, count: count))
   }
 
   private func ready(_ machine: inout Machine) -> [UInt8] {
-    var frames: [OutgoingFrame<TestFile>] = []
-    machine.takeReady(&frames, now: self.start)
-    return frames.flatMap(\.pieces).compactMap { if case .bytes(let bytes) = $0 { bytes.readableBytesView.first } else { nil } }
+    var answers: [Answer] = []
+    machine.takeReady(&answers, now: self.start)
+    var first: [UInt8] = []
+    for answer in answers {
+      answer.forEach { piece in
+        if case .bytes(let bytes) = piece { first += bytes.readableBytesView.prefix(1) }
+      }
+    }
+    return first
   }
 
   private func serveAll(_ machine: inout Machine) -> [UInt64] {

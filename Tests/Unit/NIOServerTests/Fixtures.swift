@@ -45,7 +45,7 @@ final class TestFile: DiskFile {
   func sync() throws(DiskError) {}
 }
 
-typealias Machine = ConnectionMachine<TestFile>
+typealias Machine = ConnectionMachine
 
 /// A frame with its length in front.
 func framed(_ body: [UInt8]) -> [UInt8] { framed(Int32(body.count), body) }

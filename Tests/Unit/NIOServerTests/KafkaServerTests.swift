@@ -8,7 +8,7 @@ import Testing
 
 /// A server on a free port of the loopback, for the length of one test.
 final class ServerFixture {
-  let server: KafkaServer<EchoHandler>
+  let server: KafkaServer
   let handler: EchoHandler
   let port: Int
   let events: EventLog

@@ -5,7 +5,8 @@ import Testing
 private typealias Machine = LeaderMachine<Int>
 
 private func leader(
-  _ durability: FlushPolicy.Durability, start: Int64 = 0, end: Int64 = 0, flushed: Int64 = 0, watermark: Int64 = 0, unflushedMax: Int64 = .max
+  _ durability: FlushPolicy.Durability, start: Int64 = 0, end: Int64 = 0, flushed: Int64 = 0, watermark: Int64 = 0,
+  unflushedMax: Int64 = .max
 ) -> Machine {
   Machine(
     leader: NodeID(1), epoch: LeaderEpoch(3), flushPolicy: FlushPolicy(durability: durability, unflushedRecordsMax: unflushedMax),
@@ -35,7 +36,10 @@ struct LeaderMachineTests {
   func flushed() {
     var machine = leader(.flushed)
     #expect(machine.effects(of: .appended(endOffset: Offset(5))) == [.requestFlush])
-    #expect(machine.effects(of: .appended(endOffset: Offset(7)), .awaitCommit(1, requiredOffset: Offset(5)), .awaitCommit(2, requiredOffset: Offset(7))) == [])
+    #expect(
+      machine.effects(
+        of: .appended(endOffset: Offset(7)), .awaitCommit(1, requiredOffset: Offset(5)), .awaitCommit(2, requiredOffset: Offset(7))) == []
+    )
     #expect(machine.highWatermark == .zero)
     #expect(machine.effects(of: .flushBegan, .appended(endOffset: Offset(9))) == [.requestFlush])
     #expect(machine.effects(of: .awaitCommit(3, requiredOffset: Offset(9))) == [])
@@ -57,7 +61,10 @@ struct LeaderMachineTests {
     var machine = leader(.written, unflushedMax: 10)
     #expect(machine.effects(of: .appended(endOffset: Offset(9))) == [.highWatermarkAdvanced(to: Offset(9))])
     #expect(machine.effects(of: .appended(endOffset: Offset(10))) == [.requestFlush, .highWatermarkAdvanced(to: Offset(10))])
-    #expect(machine.effects(of: .flushBegan, .flushed(upTo: Offset(10)), .appended(endOffset: Offset(11))) == [.highWatermarkAdvanced(to: Offset(11))])
+    #expect(
+      machine.effects(of: .flushBegan, .flushed(upTo: Offset(10)), .appended(endOffset: Offset(11))) == [
+        .highWatermarkAdvanced(to: Offset(11))
+      ])
   }
 
   @Test("A duplicate waits for the offset of its first copy, in its place among those that wait")
@@ -66,18 +73,25 @@ struct LeaderMachineTests {
     _ = machine.effects(
       of: .appended(endOffset: Offset(10)), .awaitCommit(1, requiredOffset: Offset(4)), .awaitCommit(2, requiredOffset: Offset(10)),
       .awaitCommit(3, requiredOffset: Offset(4)))
-    #expect(machine.effects(of: .flushBegan, .flushed(upTo: Offset(4))) == [.highWatermarkAdvanced(to: Offset(4)), .acknowledge(1), .acknowledge(3)])
+    #expect(
+      machine.effects(of: .flushBegan, .flushed(upTo: Offset(4))) == [
+        .highWatermarkAdvanced(to: Offset(4)), .acknowledge(1), .acknowledge(3),
+      ])
     #expect(machine.effects(of: .cancelCommit(2), .flushed(upTo: Offset(10))) == [.highWatermarkAdvanced(to: Offset(10))])
   }
 
   @Test("Fetches are woken by the watermark, each once, and only those that can read something")
   func fetches() {
     var machine = leader(.flushed, end: 10, flushed: 10, watermark: 10)
-    #expect(machine.effects(of: .awaitFetch(1, from: Offset(10)), .awaitFetch(2, from: Offset(12)), .awaitFetch(3, from: Offset(10))) == [])
+    #expect(
+      machine.effects(of: .awaitFetch(1, from: Offset(10)), .awaitFetch(2, from: Offset(12)), .awaitFetch(3, from: Offset(10))) == [])
     #expect(machine.effects(of: .awaitFetch(4, from: Offset(9))) == [.wake(4)])
     #expect(machine.effects(of: .cancelFetch(1), .cancelFetch(99), .appended(endOffset: Offset(12)), .flushBegan) == [.requestFlush])
     #expect(machine.effects(of: .flushed(upTo: Offset(12))) == [.highWatermarkAdvanced(to: Offset(12)), .wake(3)])
-    #expect(machine.effects(of: .appended(endOffset: Offset(13)), .flushed(upTo: Offset(13))) == [.requestFlush, .highWatermarkAdvanced(to: Offset(13)), .wake(2)])
+    #expect(
+      machine.effects(of: .appended(endOffset: Offset(13)), .flushed(upTo: Offset(13))) == [
+        .requestFlush, .highWatermarkAdvanced(to: Offset(13)), .wake(2),
+      ])
     #expect(machine.waitingCount == 0)
   }
 
@@ -96,7 +110,10 @@ struct LeaderMachineTests {
     var machine = leader(.flushed)
     _ = machine.effects(of: .appended(endOffset: Offset(5)), .awaitCommit(1, requiredOffset: Offset(5)), .awaitFetch(2, from: Offset(0)))
     #expect(machine.effects(of: .resigned(.kafkaStorageError)) == [.fail(1, .kafkaStorageError), .wake(2)])
-    #expect(machine.effects(of: .awaitCommit(3, requiredOffset: Offset(5)), .awaitFetch(4, from: Offset(5))) == [.fail(3, .kafkaStorageError), .wake(4)])
+    #expect(
+      machine.effects(of: .awaitCommit(3, requiredOffset: Offset(5)), .awaitFetch(4, from: Offset(5))) == [
+        .fail(3, .kafkaStorageError), .wake(4),
+      ])
     #expect(machine.effects(of: .flushed(upTo: Offset(5))) == [])
   }
 
@@ -139,7 +156,10 @@ struct LeaderMachineTests {
   func policyChange() {
     var machine = leader(.flushed)
     _ = machine.effects(of: .appended(endOffset: Offset(5)), .awaitCommit(1, requiredOffset: Offset(5)))
-    #expect(machine.effects(of: .flushPolicyChanged(FlushPolicy(durability: .written))) == [.highWatermarkAdvanced(to: Offset(5)), .acknowledge(1)])
+    #expect(
+      machine.effects(of: .flushPolicyChanged(FlushPolicy(durability: .written))) == [
+        .highWatermarkAdvanced(to: Offset(5)), .acknowledge(1),
+      ])
     _ = machine.effects(of: .flushBegan)
     #expect(machine.effects(of: .flushPolicyChanged(FlushPolicy(durability: .flushed))) == [.requestFlush])
     #expect(machine.highWatermark == Offset(5))

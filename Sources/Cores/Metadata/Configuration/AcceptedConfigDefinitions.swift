@@ -376,7 +376,6 @@ private let acceptedGroups = [
     internal.segment.bytes int
     log.initial.task.delay.ms long 30000
     num.io.threads int 8
-    num.recovery.threads.per.data.dir int 2
     producer.purgatory.purge.interval.requests int 1000
     queued.max.requests int 500
     server.max.startup.time.ms long 9223372036854775807

@@ -40,6 +40,8 @@ package struct BrokerConfig: Sendable, Hashable {
   package var describedPartitionsMax: Int
   package var producerIDExpiration: Duration
   package var producerIDExpirationCheckInterval: Duration
+  /// How many logs are opened at one time.
+  package var recoveryThreads: Int
   package var retentionCheckInterval: Duration
   package var recoveryPointCheckpointInterval: Duration
   package var logStartOffsetCheckpointInterval: Duration
@@ -53,7 +55,7 @@ package struct BrokerConfig: Sendable, Hashable {
     self.nodeID = try reader.nodeID()
     self.rack = reader.text("broker.rack")
     self.logDirectories = try reader.logDirectories()
-    self.metadataLogDirectory = reader.text("metadata.log.dir") ?? self.logDirectories[0]
+    self.metadataLogDirectory = try reader.metadataLogDirectory(self.logDirectories[0])
     self.metadataSegmentBytes = try reader.int("metadata.log.segment.bytes")
     self.metadataSegmentAge = try reader.duration("metadata.log.segment.ms")
     try reader.checkRoles(nodeID: self.nodeID)
@@ -80,6 +82,7 @@ package struct BrokerConfig: Sendable, Hashable {
     self.describedPartitionsMax = try reader.int("max.request.partition.size.limit")
     self.producerIDExpiration = try reader.duration("producer.id.expiration.ms")
     self.producerIDExpirationCheckInterval = try reader.duration("producer.id.expiration.check.interval.ms")
+    self.recoveryThreads = try reader.int("num.recovery.threads.per.data.dir")
     self.retentionCheckInterval = try reader.duration("log.retention.check.interval.ms")
     self.recoveryPointCheckpointInterval = try reader.duration("log.flush.offset.checkpoint.interval.ms")
     self.logStartOffsetCheckpointInterval = try reader.duration("log.flush.start.offset.checkpoint.interval.ms")
@@ -131,6 +134,13 @@ private struct LayersReader {
     if directories.contains("") { throw .invalid("log.dirs", text, "a directory's name is empty") }
     if directories.count > 1 { throw .invalid("log.dirs", text, "several log directories are not supported yet by this version") }
     return directories
+  }
+
+  func metadataLogDirectory(_ first: String) throws(ConfigError) -> String {
+    if let directory = self.text("metadata.log.dir"), directory != first {
+      throw .invalid("metadata.log.dir", directory, "a directory apart from log.dirs (\(first)) is not supported yet by this version")
+    }
+    return first
   }
 
   func checkRoles(nodeID: NodeID) throws(ConfigError) {

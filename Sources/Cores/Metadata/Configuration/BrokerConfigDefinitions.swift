@@ -1,5 +1,27 @@
 /// The broker configs that Apus acts on. Names, types and limits are Kafka 4.2's; defaults as well, except for the four marked below.
-let brokerConfigDefinitions: [ConfigDefinition] = identityConfigs + networkConfigs + topicConfigs + logConfigs
+let brokerConfigDefinitions: [ConfigDefinition] = (identityConfigs + networkConfigs + topicConfigs + logConfigs).map { definition in
+  guard let reason = withoutEffect[definition.name] else { return definition }
+  var definition = definition
+  definition.status = .accepted(reason)
+  return definition
+}
+
+/// Keys that are read and checked, yet change nothing in this version.
+private let withoutEffect: [String: String] = {
+  let cluster = "it concerns clusters of several nodes, and this version runs one"
+  let compaction = "compaction does not run in this version"
+  let compression = "batches are stored as producers send them in this version"
+  let tiering = "tiered storage is not supported by this version"
+  return [
+    "inter.broker.listener.name": cluster, "security.inter.broker.protocol": cluster, "unclean.leader.election.enable": cluster,
+    "queued.max.request.bytes": "what is being served is limited per connection in this version",
+    "compression.type": compression, "compression.gzip.level": compression, "compression.lz4.level": compression,
+    "compression.zstd.level": compression, "log.cleaner.delete.retention.ms": compaction,
+    "log.cleaner.max.compaction.lag.ms": compaction, "log.cleaner.min.cleanable.ratio": compaction,
+    "log.cleaner.min.compaction.lag.ms": compaction, "log.local.retention.bytes": tiering, "log.local.retention.ms": tiering,
+    "log.preallocate": "space is reserved as a log grows",
+  ]
+}()
 
 private let identityConfigs: [ConfigDefinition] = [
   // Kafka has no default here and refuses to start: Apus starts with no file at all.
@@ -11,7 +33,8 @@ private let identityConfigs: [ConfigDefinition] = [
   .broker("log.dir", .string, "./apus-data",
     "The directory of the partitions, if log.dirs is not set. Default in Apus: ./apus-data."),
   .broker("log.dirs", .string, nil, "The directories of the partitions, separated by commas. This version serves one."),
-  .broker("metadata.log.dir", .string, nil, "The directory of the metadata log; by default the first of log.dirs."),
+  .broker("metadata.log.dir", .string, nil,
+    "The directory of the metadata log; by default, and in this version always, the first of log.dirs."),
   .broker("metadata.log.segment.bytes", .int, "1073741824", .atLeast(12),
     "The size at which a segment of the metadata log is closed, in bytes."),
   .broker("metadata.log.segment.ms", .long, "604800000", .atLeast(1),
@@ -95,6 +118,8 @@ private let logConfigs: [ConfigDefinition] = [
     "Sync a partition to disk this many milliseconds after an append; by default log.flush.scheduler.interval.ms."),
   .broker("log.flush.scheduler.interval.ms", .long, "9223372036854775807",
     "How often partitions that are due for a sync are looked for, in milliseconds."),
+  .broker("num.recovery.threads.per.data.dir", .int, "2", .atLeast(1),
+    "Logs opened, and after an unclean stop checked, at one time when the broker starts."),
   .broker("log.flush.offset.checkpoint.interval.ms", .int, "60000", .atLeast(0),
     "How often the recovery points are written down, in milliseconds."),
   .broker("log.flush.start.offset.checkpoint.interval.ms", .int, "60000", .atLeast(0),

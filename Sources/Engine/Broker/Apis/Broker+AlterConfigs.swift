@@ -24,10 +24,13 @@ extension Broker {
       }
     }
     let named = request.resources.map { ($0.resourceType, $0.resourceName) }
-    self.ask(IncrementalAlterConfigs(resources, validateOnly: request.validateOnly), timeoutMs: Self.alterConfigsTimeoutMs) { [refused] result in
-      exchange.respond(
-        IncrementalAlterConfigsResponse(
-          responses: Self.merge(named, refused, result).map { .init(errorCode: $0.code, errorMessage: $0.message, resourceType: $1, resourceName: $2) }))
+    let decision = IncrementalAlterConfigs(resources, validateOnly: request.validateOnly)
+    self.ask(decision, timeoutMs: Self.alterConfigsTimeoutMs) { [refused] result in
+      var response = IncrementalAlterConfigsResponse()
+      response.responses = Self.merge(named, refused, result).map { outcome, type, name in
+        .init(errorCode: outcome.code, errorMessage: outcome.message, resourceType: type, resourceName: name)
+      }
+      exchange.respond(response)
     }
   }
 
@@ -44,9 +47,11 @@ extension Broker {
     }
     let named = request.resources.map { ($0.resourceType, $0.resourceName) }
     self.ask(AlterConfigs(resources, validateOnly: request.validateOnly), timeoutMs: Self.alterConfigsTimeoutMs) { [refused] result in
-      exchange.respond(
-        AlterConfigsResponse(
-          responses: Self.merge(named, refused, result).map { .init(errorCode: $0.code, errorMessage: $0.message, resourceType: $1, resourceName: $2) }))
+      var response = AlterConfigsResponse()
+      response.responses = Self.merge(named, refused, result).map { outcome, type, name in
+        .init(errorCode: outcome.code, errorMessage: outcome.message, resourceType: type, resourceName: name)
+      }
+      exchange.respond(response)
     }
   }
 

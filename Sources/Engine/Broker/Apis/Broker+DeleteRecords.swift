@@ -10,7 +10,8 @@ extension Broker {
     var response = DeleteRecordsResponse()
     for topic in request.topics {
       let partitions = topic.partitions.map { asked -> DeleteRecordsResponse.DeleteRecordsPartitionResult in
-        let outcome = catalog.partition(.name(topic.name), PartitionID(asked.partitionIndex)).flatMap { partition -> Result<Offset, ErrorCode.Refusal> in
+        let found = catalog.partition(.name(topic.name), PartitionID(asked.partitionIndex))
+        let outcome = found.flatMap { partition -> Result<Offset, ErrorCode.Refusal> in
           // Segments of these are compacted, not cut, so their start does not move (Kafka's rule as well).
           guard catalog.topic(.name(topic.name))?.config.cleanupPolicy.contains(.delete) == true else {
             return .failure(ErrorCode.Refusal(code: .policyViolation))

@@ -10,16 +10,18 @@ extension Broker {
     // 1 is brokers, 2 controllers (KIP-919); the endpoints of controllers are not told on a broker's listener.
     guard request.endpointType == 1 else {
       let isKnown = request.endpointType == 2
+      let message =
+        isKnown ? "This listener belongs to a broker; controllers were asked for." : "Endpoint type \(request.endpointType) is not known."
       return exchange.respond(
         DescribeClusterResponse(
-          errorCode: isKnown ? .mismatchedEndpointType : .unsupportedEndpointType,
-          errorMessage: isKnown ? "The request was sent to a listener of brokers and asks for controllers." : "Endpoint type \(request.endpointType) is not known.",
+          errorCode: isKnown ? .mismatchedEndpointType : .unsupportedEndpointType, errorMessage: message,
           endpointType: request.endpointType))
     }
     let endpoints = catalog.endpoints(listener: exchange.client.listener)
     var response = DescribeClusterResponse()
     response.clusterId = catalog.image.clusterID
-    response.controllerId = endpoints.contains { $0.nodeID == self.config.nodeID } ? self.config.nodeID.rawValue : endpoints.first?.nodeID.rawValue ?? -1
+    response.controllerId = self.advertisedController(endpoints)
+    if request.includeClusterAuthorizedOperations { response.clusterAuthorizedOperations = AuthorizedOperations.cluster }
     response.brokers = catalog.image.brokers.compactMap { broker in
       guard !broker.isFenced || request.includeFencedBrokers, let endpoint = broker.endpoint(exchange.client.listener) else { return nil }
       return .init(

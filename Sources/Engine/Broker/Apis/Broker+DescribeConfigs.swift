@@ -32,13 +32,16 @@ extension Broker {
     let name = resource.resourceName
     switch ConfigResource.Kind(rawValue: resource.resourceType) {
     case .topic:
-      if let problem = TopicName.problem(with: name) { return .failure(ApiError(.invalidTopicException, "Topic name is invalid: \(problem).")) }
+      if let problem = TopicName.problem(with: name) {
+        return .failure(ApiError(.invalidTopicException, "Topic name is invalid: \(problem)."))
+      }
       guard image.topicID(name) != nil else { return .failure(ApiError(.unknownTopicOrPartition)) }
       return .success(ConfigDescription.topic(overrides: image.configs(of: .topic(name)), broker: layers))
     case .broker:
       if name.isEmpty { return .success(ConfigDescription.broker(layers, dynamicOnly: true)) }
       guard Int32(name) == self.config.nodeID.rawValue else {
-        return .failure(ApiError(.invalidRequest, "Broker \(name) was asked of broker \(self.config.nodeID): ask the broker itself, or name none."))
+        let message = "Configs of broker \(name) were asked of broker \(self.config.nodeID): ask that broker, or name none."
+        return .failure(ApiError(.invalidRequest, message))
       }
       return .success(ConfigDescription.broker(layers))
     case .brokerLogger, .clientMetrics, .group:
@@ -61,7 +64,8 @@ extension Broker {
   /// The configuration of this broker with what was set dynamically.
   func configLayers(_ image: MetadataImage) -> BrokerConfigLayers {
     BrokerConfigLayers(
-      staticConfig: self.staticConfig, dynamicDefault: image.configs(of: .defaultBroker), dynamicBroker: image.configs(of: .broker(self.config.nodeID)))
+      staticConfig: self.staticConfig, dynamicDefault: image.configs(of: .defaultBroker),
+      dynamicBroker: image.configs(of: .broker(self.config.nodeID)))
   }
 
   // MARK: - ListConfigResources

@@ -20,7 +20,10 @@ extension Broker {
       let first = request.cursor.flatMap { $0.topicName == name ? Int($0.partitionIndex) : nil } ?? 0
       guard let topic = catalog.image.topic(name) else {
         // A topic that went away between two pages is no news to somebody who asked for all.
-        if !asksForAll { response.topics.append(.init(errorCode: .missingTopic(name), name: name, isInternal: HostedTopic<Env>.isInternal(name))) }
+        if !asksForAll {
+          response.topics.append(
+            .init(errorCode: .missingTopic(name), name: name, isInternal: HostedTopic<Env>.isInternal(name)))
+        }
         continue
       }
       if left == 0 {
@@ -32,6 +35,7 @@ extension Broker {
       described.name = name
       described.topicId = topic.id
       described.isInternal = HostedTopic<Env>.isInternal(name)
+      described.topicAuthorizedOperations = AuthorizedOperations.topic
       for index in min(first, end)..<end {
         let description = PartitionDescription(topic.partitions[index], in: catalog, listener: exchange.client.listener)
         described.partitions.append(

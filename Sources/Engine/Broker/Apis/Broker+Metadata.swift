@@ -30,6 +30,11 @@ extension Broker {
     return names.filter { image.topicID($0) == nil && TopicName.problem(with: $0) == nil && seen.insert($0).inserted }
   }
 
+  func advertisedController(_ endpoints: [BrokerEndpoint]) -> Int32 {
+    let id = endpoints.contains { $0.nodeID == self.config.nodeID } ? self.config.nodeID : endpoints.first?.nodeID ?? .none
+    return id.rawValue
+  }
+
   private func metadataResponse(
     _ exchange: Exchange<Env.Disk.File>, _ request: MetadataRequest, asksForAll: Bool, creationProblems: [String: ErrorCode] = [:]
   ) -> MetadataResponse {
@@ -39,9 +44,10 @@ extension Broker {
     response.brokers = endpoints.map { .init(nodeId: $0.nodeID.rawValue, host: $0.host, port: $0.port, rack: $0.rack) }
     response.clusterId = catalog.image.clusterID
     // Which broker a client sends what only a controller does; any broker passes it on, so this one will do.
-    response.controllerId = endpoints.contains { $0.nodeID == self.config.nodeID } ? self.config.nodeID.rawValue : endpoints.first?.nodeID.rawValue ?? -1
+    response.controllerId = self.advertisedController(endpoints)
+    if request.includeClusterAuthorizedOperations { response.clusterAuthorizedOperations = AuthorizedOperations.cluster }
     if asksForAll {
-      response.topics = catalog.image.topicsByName.map { self.describe($0, in: catalog, exchange) }
+      response.topics = catalog.image.topicsByName.map { self.describe($0, in: catalog, request, exchange) }
       return response
     }
     // Each topic once, however often it was named (as in Kafka).
@@ -55,26 +61,27 @@ extension Broker {
           response.topics.append(.init(errorCode: .unknownTopicId, name: nil, topicId: id))
           continue
         }
-        response.topics.append(self.describe(image, in: catalog, exchange))
+        response.topics.append(self.describe(image, in: catalog, request, exchange))
       case .name(let name):
         guard let image = catalog.image.topic(name) else {
           let code = creationProblems[name] ?? .missingTopic(name)
           response.topics.append(.init(errorCode: code, name: name, isInternal: HostedTopic<Env>.isInternal(name)))
           continue
         }
-        response.topics.append(self.describe(image, in: catalog, exchange))
+        response.topics.append(self.describe(image, in: catalog, request, exchange))
       }
     }
     return response
   }
 
   private func describe(
-    _ topic: TopicImage, in catalog: Catalog<Env>, _ exchange: Exchange<Env.Disk.File>
+    _ topic: TopicImage, in catalog: Catalog<Env>, _ request: MetadataRequest, _ exchange: Exchange<Env.Disk.File>
   ) -> MetadataResponse.MetadataResponseTopic {
     var described = MetadataResponse.MetadataResponseTopic()
     described.name = topic.name
     described.topicId = topic.id
     described.isInternal = HostedTopic<Env>.isInternal(topic.name)
+    if request.includeTopicAuthorizedOperations { described.topicAuthorizedOperations = AuthorizedOperations.topic }
     described.partitions.reserveCapacity(topic.partitions.count)
     for (index, partition) in topic.partitions.enumerated() {
       let description = PartitionDescription(

@@ -2,7 +2,8 @@ import Environment
 import Model
 import Wire
 
-// OffsetForLeaderEpoch (KIP-101, KIP-320): where an epoch ended, so that a client or a follower can tell whether its log has parted from ours.
+// OffsetForLeaderEpoch (KIP-101, KIP-320): where an epoch ended, so that a client or a follower can tell whether its log has parted
+// from ours.
 extension Broker {
   func handleOffsetForLeaderEpoch(_ exchange: Exchange<Env.Disk.File>, _ request: OffsetForLeaderEpochRequest) {
     let catalog = self.catalog

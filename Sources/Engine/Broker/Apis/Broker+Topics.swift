@@ -9,7 +9,9 @@ extension Broker {
     let topics = request.topics.map { topic in
       CreateTopics.Topic(
         topic.name, numPartitions: topic.numPartitions, replicationFactor: topic.replicationFactor,
-        assignments: topic.assignments.map { .init(partition: PartitionID($0.partitionIndex), replicas: $0.brokerIds.map { NodeID($0) }) },
+        assignments: topic.assignments.map {
+          .init(partition: PartitionID($0.partitionIndex), replicas: $0.brokerIds.map { NodeID($0) })
+        },
         configs: topic.configs.map { .init(name: $0.name, value: $0.value) })
     }
     self.ask(CreateTopics(topics, validateOnly: request.validateOnly), timeoutMs: request.timeoutMs) { result in

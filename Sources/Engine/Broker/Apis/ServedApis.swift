@@ -13,7 +13,7 @@ enum ServedApis {
 
   /// In the order of the keys.
   static let all: [Entry] = [
-    // Kafka 4 tells 0 as well, though it refuses v0 to v2, since old librdkafka takes a higher minimum for a broker without produce (KIP-896).
+    // Kafka 4 tells 0 as well, though it refuses v0 to v2: librdkafka takes a higher minimum for a broker without produce (KIP-896).
     entry(ProduceRequest.self, advertisedMin: 0),
     entry(FetchRequest.self),
     entry(ListOffsetsRequest.self),

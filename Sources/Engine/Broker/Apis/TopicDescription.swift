@@ -36,5 +36,7 @@ struct PartitionDescription: Sendable {
 
 extension ErrorCode {
   /// Why a topic of that name is not there: because it cannot be, or because nobody made it.
-  static func missingTopic(_ name: String) -> ErrorCode { TopicName.problem(with: name) == nil ? .unknownTopicOrPartition : .invalidTopicException }
+  static func missingTopic(_ name: String) -> ErrorCode {
+    TopicName.problem(with: name) == nil ? .unknownTopicOrPartition : .invalidTopicException
+  }
 }

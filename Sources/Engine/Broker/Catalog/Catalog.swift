@@ -76,7 +76,9 @@ final class Catalog<Env: Environment>: Sendable {
   }
 
   /// The brokers that clients of the listener are told of, in the order of their ids.
-  func endpoints(listener: String) -> [BrokerEndpoint] { self.image.brokers.compactMap { self.endpoint(of: $0.nodeID, listener: listener) } }
+  func endpoints(listener: String) -> [BrokerEndpoint] {
+    self.image.brokers.compactMap { self.endpoint(of: $0.nodeID, listener: listener) }
+  }
 }
 
 /// A broker as a client reaches it.

@@ -5,8 +5,8 @@ import Model
 import Records
 import Replication
 
-/// A topic as this broker serves it: its partitions in a dense array, and its configuration ready for use. Immutable; a change makes a new one
-/// that shares the partitions.
+/// A topic as this broker serves it: its partitions in a dense array, and its configuration ready for use. Immutable; a change makes a
+/// new one that shares the partitions.
 final class HostedTopic<Env: Environment>: Sendable {
   enum Slot: Sendable {
     case hosted(Partition<Env>)
@@ -32,7 +32,9 @@ final class HostedTopic<Env: Environment>: Sendable {
   }
 
   /// Topics of Kafka's own coordinators, which clients are told apart.
-  static func isInternal(_ name: String) -> Bool { name == "__consumer_offsets" || name == "__transaction_state" || name == "__share_group_state" }
+  static func isInternal(_ name: String) -> Bool {
+    name == "__consumer_offsets" || name == "__transaction_state" || name == "__share_group_state"
+  }
 
   func partition(_ id: PartitionID) -> Result<Partition<Env>, ErrorCode.Refusal> {
     guard id.rawValue >= 0, Int(id.rawValue) < self.slots.count else { return .failure(.init(code: .unknownTopicOrPartition)) }

@@ -6,7 +6,7 @@ import NIOCore
 import Storage
 import Wire
 
-// Fetch (KIP-74, KIP-227, KIP-320, KIP-516): reads partitions up to the high watermark, at once if there is enough, otherwise when there is.
+// Fetch (KIP-74, KIP-227, KIP-320, KIP-516): reads partitions up to the high watermark, at once or when there is enough.
 extension Broker {
   func handleFetch(_ exchange: Exchange<Env.Disk.File>, _ request: FetchRequest) {
     let usesTopicIDs = exchange.version >= 13
@@ -82,7 +82,8 @@ extension Broker {
     var copies = [ByteBuffer?](repeating: nil, count: reads.count)
     var copiedByteCount = 0
     for index in reads.indices {
-      guard let slice = reads[index].slice, slice.byteCount <= FetchReads<Env>.copiedByteCountMax || slice.file.descriptor == nil else { continue }
+      guard let slice = reads[index].slice else { continue }
+      if slice.byteCount > FetchReads<Env>.copiedByteCountMax { continue }
       do {
         copies[index] = try slice.file.readWhole(at: slice.position, byteCount: slice.byteCount)
         copiedByteCount += slice.byteCount
@@ -174,7 +175,8 @@ extension DiskFile {
       do throws(DiskError) {
         let count = try self.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<byteCount]), at: position)
         if count == byteCount { return count }
-        failure = DiskError(.io, operation: "read \(byteCount) bytes at \(position) (the file has \(count) of them) of", path: "a segment")
+        failure = DiskError(
+          .io, operation: "read \(byteCount) bytes at \(position) (the file has \(count) of them) of", path: "a segment")
       } catch {
         failure = error
       }

@@ -34,6 +34,7 @@ package struct FetchInterest: Hashable, Sendable {
   package var key: FetchPartitionKey { FetchPartitionKey(topic: self.topic, partition: self.partition) }
 }
 
+/// A partition as a fetch session tells it from others.
 package struct FetchPartitionKey: Hashable, Sendable {
   package var topic: TopicReference
   package var partition: PartitionID

@@ -63,7 +63,8 @@ struct FetchReads<Env: Environment>: Sendable {
       switch target.partition {
       case .failure(let refusal): read = FetchRead(refusal.code)
       case .success(let partition):
-        read = partition.read(target.interest, maxBytes: min(left, target.interest.maxByteCount), takesOversizedBatch: self.byteCount == 0)
+        read = partition.read(
+          target.interest, maxBytes: min(left, target.interest.maxByteCount), takesOversizedBatch: self.byteCount == 0)
       }
       left = max(0, left - read.byteCount)
       self.byteCount += read.byteCount

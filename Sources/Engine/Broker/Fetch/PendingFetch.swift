@@ -3,7 +3,8 @@ import Environment
 import Model
 import Synchronization
 
-/// A fetch that waits for more bytes than there are. It holds no thread: partitions wake it when their high watermark moves, its deadline ends it.
+/// A fetch that waits for more bytes than there are. It holds no thread: partitions wake it when their high watermark moves, and its
+/// deadline ends it.
 final class PendingFetch<Env: Environment>: Expirable {
   private struct State: Sendable {
     var isOver = false
@@ -36,6 +37,7 @@ final class PendingFetch<Env: Environment>: Expirable {
   ///
   /// - Parameter reads: what was read just before: each partition is watched from where that ended.
   func start(after reads: FetchReads<Env>) {
+    self.broker.connectionWaits.add(self, connectionID: self.exchange.client.connectionID)
     let handle = self.broker.deadlines.add(self, deadline: self.broker.environment.now() + self.limits.maxWait)
     self.state.withLock { $0.deadline = handle }
     for (index, target) in self.targets.enumerated() {
@@ -64,17 +66,30 @@ final class PendingFetch<Env: Environment>: Expirable {
 
   func expire() { self.finish() }
 
-  private func finish() {
+  /// The connection is gone: nobody is left to be answered.
+  func abandon() {
+    if self.end() { self.exchange.skip() }
+  }
+
+  /// Ends the waiting; true for the one caller that ended it.
+  private func end() -> Bool {
     let (isFirst, deadline) = self.state.withLock { state in
       defer { state.isOver = true }
       return (!state.isOver, state.deadline)
     }
-    guard isFirst else { return }
+    guard isFirst else { return false }
     if let deadline { self.broker.deadlines.cancel(deadline) }
+    self.broker.connectionWaits.remove(self, connectionID: self.exchange.client.connectionID)
     self.cancelWaits()
+    return true
+  }
+
+  private func finish() {
+    guard self.end() else { return }
     // Read again: what was there at the beginning may have grown, and other partitions with it.
     let reads = FetchReads(self.targets, limits: self.limits)
-    self.broker.answerFetch(self.exchange, plan: self.plan, targets: self.targets, reads: reads, isReadCommitted: self.limits.isReadCommitted)
+    self.broker.answerFetch(
+      self.exchange, plan: self.plan, targets: self.targets, reads: reads, isReadCommitted: self.limits.isReadCommitted)
   }
 
   private func cancelWaits() {

@@ -53,7 +53,8 @@ extension Broker {
   }
 
   /// Makes a partition's log and begins to serve it.
-  func create(_ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig) -> HostedTopic<Env>.Slot {
+  func create(_ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig) -> HostedTopic<Env>.Slot
+  {
     let settings = self.settings(config)
     do throws(StorageError) {
       let log = try PartitionLog.create(
@@ -94,7 +95,9 @@ extension Broker {
   // MARK: - Configuration
 
   /// What topics without overrides get. Values set while running were checked by the controller, those of the start by `open`.
-  func topicDefaults(_ image: MetadataImage) -> TopicConfig { (try? self.configLayers(image).topicDefaults()) ?? self.config.topicDefaults }
+  func topicDefaults(_ image: MetadataImage) -> TopicConfig {
+    (try? self.configLayers(image).topicDefaults()) ?? self.config.topicDefaults
+  }
 
   func topicConfig(_ name: String, _ image: MetadataImage, _ defaults: TopicConfig) -> TopicConfig {
     let overrides = image.configs(of: .topic(name))

@@ -5,8 +5,8 @@ import Model
 import Storage
 
 extension Broker {
-  /// Ends the service: answers who waits, puts everything on disk and marks the directory as closed cleanly. `done` is called once, from any
-  /// thread, when the process may end. Requests that come during it are answered as far as they can be.
+  /// Ends the service: answers who waits, puts everything on disk and marks the directory as closed cleanly. `done` is called once,
+  /// from any thread, when the process may end. Requests that come during it are answered as far as they can be.
   package func shutDown(_ done: @escaping @Sendable () -> Void) {
     guard self.beginShutdown() else { return done() }
     let began = self.environment.now()

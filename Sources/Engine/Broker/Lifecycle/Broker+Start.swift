@@ -41,7 +41,8 @@ extension Broker {
     }
     return Broker(
       environment: environment, config: config, staticConfig: staticConfig, endpoints: endpoints ?? config.advertisedListeners,
-      logDirectory: directory, controller: controller, metadata: metadata, incarnationID: KafkaUUID.random(using: &generator), events: events)
+      logDirectory: directory, controller: controller, metadata: metadata, incarnationID: KafkaUUID.random(using: &generator),
+      events: events)
   }
 
   private static func openMetadataLog(
@@ -77,7 +78,8 @@ extension Broker {
           self.startBackgroundWork()
           self.events.record(
             .started(
-              node: self.config.nodeID, clusterID: self.clusterID, partitionCount: image.partitionCount, took: self.environment.now() - began))
+              node: self.config.nodeID, clusterID: self.clusterID, partitionCount: image.partitionCount,
+              took: self.environment.now() - began))
         }
         done(result)
       }
@@ -125,7 +127,9 @@ extension Broker {
             present.insert(partition)
             continue
           }
-          reason = stored == id || stored == nil ? "this broker is not one of its replicas" : "it belongs to another topic of this name, \(stored!)"
+          reason =
+            stored == id || stored == nil
+            ? "this broker is not one of its replicas" : "it belongs to another topic of this name, \(stored!)"
         } catch {
           reason = error.description
         }
@@ -146,9 +150,6 @@ extension Broker {
 
 /// The loading of all partitions at start: workers take the next topic in turn, each on a lane of its own.
 private final class PartitionLoading<Env: Environment>: Sendable {
-  /// More than the processors of a small machine: a worker mostly waits for the disk.
-  private static var workerCount: Int { 4 }
-
   private struct State: Sendable {
     var next = 0
     var workersLeft: Int
@@ -167,11 +168,11 @@ private final class PartitionLoading<Env: Environment>: Sendable {
     self.defaults = broker.topicDefaults(image)
     self.topics = image.topicsByName
     self.present = present
-    self.state = Mutex(State(workersLeft: Self.workerCount, topics: Array(repeating: nil, count: self.topics.count)))
+    self.state = Mutex(State(workersLeft: broker.config.recoveryThreads, topics: Array(repeating: nil, count: self.topics.count)))
   }
 
   func start(_ done: @escaping @Sendable ([HostedTopic<Env>]) -> Void) {
-    for worker in 0..<Self.workerCount {
+    for worker in 0..<self.broker.config.recoveryThreads {
       self.broker.environment.submit(to: .loading(worker: worker)) {
         self.work()
         let loaded: [HostedTopic<Env>]? = self.state.withLock { state in

@@ -95,7 +95,9 @@ extension Partition {
   }
 
   /// Answers OffsetForLeaderEpoch: the largest known epoch not above `epoch`, and where it ends; nil if none is known.
-  func endOffset(of epoch: LeaderEpoch, currentLeaderEpoch: LeaderEpoch) -> Result<(epoch: LeaderEpoch, endOffset: Offset)?, ErrorCode.Refusal> {
+  func endOffset(
+    of epoch: LeaderEpoch, currentLeaderEpoch: LeaderEpoch
+  ) -> Result<(epoch: LeaderEpoch, endOffset: Offset)?, ErrorCode.Refusal> {
     self.state.withLock { state in
       if let refusal = self.refusal(ofEpoch: currentLeaderEpoch, state) { return .failure(refusal) }
       return .success(state.log.endOffset(for: epoch))

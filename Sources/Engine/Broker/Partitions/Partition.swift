@@ -53,7 +53,8 @@ final class Partition<Env: Environment>: Sendable {
     self.syncer = syncer
     self.events = events
     let leader = Machine(
-      leader: node, epoch: image.leaderEpoch, flushPolicy: settings.flushPolicy, logStartOffset: log.logStartOffset, logEndOffset: log.logEndOffset,
+      leader: node, epoch: image.leaderEpoch, flushPolicy: settings.flushPolicy, logStartOffset: log.logStartOffset,
+      logEndOffset: log.logEndOffset,
       flushedOffset: log.flushedOffset, highWatermark: checkpointedHighWatermark ?? log.logStartOffset)
     self.state = Mutex(State(log: log, leader: leader, flushInterval: settings.flushInterval))
   }
@@ -156,13 +157,13 @@ final class Partition<Env: Environment>: Sendable {
     let result: Result<Appended, ApiError> = self.step { state, effects in
       if let resignation = state.leader.resignation { return .failure(ApiError(resignation)) }
       guard state.leader.hasInSyncReplicas(needsInSyncReplicas) else {
+        let count = state.leader.inSyncReplicas.count
         return .failure(
-          ApiError(
-            .notEnoughReplicas,
-            "\(state.leader.inSyncReplicas.count) of the \(needsInSyncReplicas) in-sync replicas that min.insync.replicas asks for are there."))
+          ApiError(.notEnoughReplicas, "\(count) replicas are in sync, min.insync.replicas asks for \(needsInSyncReplicas)."))
       }
       do throws(StorageError) {
-        let appended = try state.log.append(header, batch: batch.bytes, leaderEpoch: state.leader.epoch, now: self.environment.wallClock())
+        let appended = try state.log.append(
+          header, batch: batch.bytes, leaderEpoch: state.leader.epoch, now: self.environment.wallClock())
         state.isRefusingAppends = false
         if !appended.isDuplicate {
           state.leader.handle(.appended(endOffset: state.log.logEndOffset), into: &effects)

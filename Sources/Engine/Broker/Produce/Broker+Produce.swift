@@ -22,7 +22,9 @@ extension Broker {
       for partitionData in topicData.partitionData {
         var partition = ProduceResponse.PartitionProduceResponse(index: partitionData.index, baseOffset: -1)
         if let topic {
-          self.produce(partitionData, request, topic, exchange, &partition, &waits, topicIndex: response.responses.count, answered.partitionResponses.count)
+          self.produce(
+            partitionData, request, topic, exchange, &partition, &waits, topicIndex: response.responses.count,
+            answered.partitionResponses.count)
         } else {
           partition.fail(Catalog<Env>.unknownTopicCode(reference))
         }
@@ -40,8 +42,10 @@ extension Broker {
   }
 
   private func produce(
-    _ data: ProduceRequest.PartitionProduceData, _ request: ProduceRequest, _ topic: HostedTopic<Env>, _ exchange: Exchange<Env.Disk.File>,
-    _ answer: inout ProduceResponse.PartitionProduceResponse, _ waits: inout [PendingProduce<Env>.Place], topicIndex: Int, _ partitionIndex: Int
+    _ data: ProduceRequest.PartitionProduceData, _ request: ProduceRequest, _ topic: HostedTopic<Env>,
+    _ exchange: Exchange<Env.Disk.File>,
+    _ answer: inout ProduceResponse.PartitionProduceResponse, _ waits: inout [PendingProduce<Env>.Place], topicIndex: Int,
+    _ partitionIndex: Int
   ) {
     guard (-1...1).contains(request.acks) else { return answer.fail(.invalidRequiredAcks) }
     let partition: Partition<Env>
@@ -76,7 +80,8 @@ extension Broker {
       answer.logAppendTimeMs = appended.logAppendTime.rawValue
       answer.logStartOffset = appended.logStartOffset.rawValue
       if request.acks == -1, !appended.isCommitted {
-        waits.append(.init(partition: partition, requiredOffset: appended.requiredOffset, topicIndex: topicIndex, partitionIndex: partitionIndex))
+        waits.append(
+          .init(partition: partition, requiredOffset: appended.requiredOffset, topicIndex: topicIndex, partitionIndex: partitionIndex))
       }
     case .failure(let error): answer.fail(error.code, error.message)
     }

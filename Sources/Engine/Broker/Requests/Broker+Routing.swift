@@ -8,7 +8,10 @@ extension Broker: RequestHandler {
   package typealias File = Env.Disk.File
 
   package func connected(_ client: ClientContext) {}
-  package func disconnected(_ client: ClientContext) {}
+
+  package func disconnected(_ client: ClientContext) {
+    for fetch in self.connectionWaits.take(connectionID: client.connectionID) { fetch.abandon() }
+  }
 
   package func handle(_ frame: ByteBuffer, from client: ClientContext, reply: Reply<Env.Disk.File>) {
     var reader = WireReader(frame)
@@ -18,7 +21,8 @@ extension Broker: RequestHandler {
       return reply.sink.close(reason: "request header: \(error)")
     }
     let exchange = Exchange(header: header, client: client, reply: reply, byteCount: frame.readableBytes)
-    guard let key = ApiKey(rawValue: header.apiKey), let versions = ServedApis.versions(of: key), versions.contains(header.apiVersion) else {
+    guard let key = ApiKey(rawValue: header.apiKey), let versions = ServedApis.versions(of: key), versions.contains(header.apiVersion)
+    else {
       return self.handleUnserved(exchange, reader)
     }
     do throws(WireError) {

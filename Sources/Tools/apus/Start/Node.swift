@@ -10,7 +10,7 @@ import Storage
 struct Node {
   typealias NodeBroker = Broker<ServerEnvironment>
 
-  private let server: KafkaServer<NodeBroker>
+  private let server: KafkaServer
   private let broker: NodeBroker
   private let lanes: WorkLanes
   /// The addresses that are bound, in the order of `listeners`.
@@ -21,7 +21,7 @@ struct Node {
   /// Takes the ports and the data directory, loads what is there and begins to serve. Blocks until clients are accepted.
   init(_ config: NodeConfig, log: Logger) throws(StartError) {
     let events = BrokerEventLog(log: log)
-    let server = KafkaServer<NodeBroker>(
+    let server = KafkaServer(
       loopCount: config.broker.networkThreads ?? System.coreCount, limits: ServerLimits(config.broker)
     ) { events.record($0) }
     let lanes = WorkLanes()
@@ -34,11 +34,12 @@ struct Node {
     }
     self.server = server
     self.lanes = lanes
-    server.serve(self.broker)
+    let broker = self.broker
+    server.serve { BrokerFront(broker, $0) }
   }
 
   private static func open(
-    _ config: NodeConfig, _ server: KafkaServer<NodeBroker>, _ lanes: WorkLanes, _ events: BrokerEventLog, _ log: Logger
+    _ config: NodeConfig, _ server: KafkaServer, _ lanes: WorkLanes, _ events: BrokerEventLog, _ log: Logger
   ) throws(StartError) -> ([ListenerAddress], NodeBroker) {
     // The ports first: a second broker started by mistake should not touch a directory.
     var bound: [ListenerAddress] = []

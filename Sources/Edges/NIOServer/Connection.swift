@@ -2,18 +2,21 @@ import Base
 package import Broker
 package import NIOCore
 
+/// Makes the front of a connection, on the connection's loop.
+package typealias FrontMaker = @Sendable (Connection) -> any ConnectionFront
+
 /// One connection: does what its `ConnectionMachine` says. The only handler of its channel.
 ///
 /// Confined to its event loop, but for `deliver` and `close`, which hand over to it.
-package final class ConnectionHandler<Handler: RequestHandler>: ChannelInboundHandler, ResponseSink, @unchecked Sendable {
+package final class Connection: ChannelInboundHandler, @unchecked Sendable {
   package typealias InboundIn = ByteBuffer
   package typealias OutboundOut = IOData
-  package typealias File = Handler.File
 
   package let client: ClientContext
-  private let loop: DataLoop<Handler>
-  private let requests: Handler
-  private let source: ReadBufferSource<File>
+  private let loop: DataLoop
+  private let makeFront: FrontMaker
+  private var front: (any ConnectionFront)?
+  private let source: ReadBufferSource
   private let report: @Sendable (ServerEvent) -> Void
   private var context: ChannelHandlerContext?
   /// The first read's buffer, kept so that NIO's own pool of one finds its buffer in use and asks `ReadBufferSource` for every read.
@@ -22,15 +25,15 @@ package final class ConnectionHandler<Handler: RequestHandler>: ChannelInboundHa
   private var isInUnflushed = false
   private var isClosing = false
   private var slotBeingServed: UInt64?
-  private var outgoing: [OutgoingFrame<File>] = []
+  private var outgoing: [Answer] = []
 
   init(
-    client: ClientContext, loop: DataLoop<Handler>, requests: Handler, source: ReadBufferSource<File>,
+    client: ClientContext, loop: DataLoop, makeFront: @escaping FrontMaker, source: ReadBufferSource,
     report: @escaping @Sendable (ServerEvent) -> Void
   ) {
     self.client = client
     self.loop = loop
-    self.requests = requests
+    self.makeFront = makeFront
     self.source = source
     self.report = report
   }
@@ -42,7 +45,7 @@ package final class ConnectionHandler<Handler: RequestHandler>: ChannelInboundHa
 
   package func channelActive(context: ChannelHandlerContext) {
     self.loop.add(self)
-    self.requests.connected(self.client)
+    self.front = self.makeFront(self)
     self.report(.opened(self.client))
     context.read()
   }
@@ -51,7 +54,8 @@ package final class ConnectionHandler<Handler: RequestHandler>: ChannelInboundHa
     self.loop.remove(self)
     self.context = nil
     self.pin = nil
-    self.requests.disconnected(self.client)
+    self.front?.disconnected()
+    self.front = nil
     if !self.isClosing { self.report(.closed(self.client, reason: "closed by the client", isError: false)) }
   }
 
@@ -90,10 +94,11 @@ package final class ConnectionHandler<Handler: RequestHandler>: ChannelInboundHa
     if self.isServing || self.context == nil { return }
     self.isServing = true
     self.loop.beginServing()
+    let now = self.loop.now
     repeat {
-      while case .request(let slot, let frame) = self.source.machine.next(now: self.loop.now) {
+      while let front = self.front, case .request(let slot, let frame) = self.source.machine.next(now: now) {
         self.slotBeingServed = slot
-        self.requests.handle(frame, from: self.client, reply: Reply(sink: self, slot: slot))
+        front.handle(frame, slot: slot)
       }
       self.slotBeingServed = nil
       self.writeReady()
@@ -137,15 +142,17 @@ package final class ConnectionHandler<Handler: RequestHandler>: ChannelInboundHa
     self.closeIfDone()
   }
 
-  func abort(_ reason: ConnectionMachine<File>.CloseReason) {
+  func abort(_ reason: ConnectionMachine.CloseReason) {
     self.end(reason.description, isError: reason.isError)
     self.context?.close(promise: nil)
   }
 
   // MARK: Answers
 
-  package func deliver(_ frame: OutgoingFrame<File>?, slot: UInt64) { self.loop.deliver(frame, slot: slot, to: self) }
+  /// Completes `slot`, from any thread, exactly once. Nil: no answer is due.
+  package func deliver(_ answer: Answer?, slot: UInt64) { self.loop.deliver(answer, slot: slot, to: self) }
 
+  /// Closes the connection once the answers before the request that is being served have been written. From any thread.
   package func close(reason: String) {
     guard self.loop.eventLoop.inEventLoop else { return self.loop.eventLoop.execute { self.close(reason: reason) } }
     self.source.machine.close(.refused(reason), before: self.slotBeingServed, now: self.loop.now)
@@ -153,9 +160,9 @@ package final class ConnectionHandler<Handler: RequestHandler>: ChannelInboundHa
   }
 
   /// On the loop. True if the connection must be flushed by somebody: it is not serving, and not yet in line.
-  func accept(_ frame: OutgoingFrame<File>?, slot: UInt64) -> Bool {
+  func accept(_ answer: Answer?, slot: UInt64) -> Bool {
     guard self.context != nil else { return false }
-    self.source.machine.answer(slot, frame)
+    self.source.machine.answer(slot, answer)
     if self.isServing || self.isInUnflushed { return false }
     self.isInUnflushed = true
     return true

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-apus=${APUS_BINARY:-$root/.build/release/apus}
+apus=${BROKER_BINARY:-$root/.build/release/apus}
 seconds=${SECONDS_EACH:-8}
 work=$(mktemp -d "${TMPDIR:-/tmp}/apus-bench.XXXXXX")
 results=$root/Benchmarks/results/$(date -u +%Y-%m-%d)-$(uname -m).md

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = Path(os.environ.get("APUS_BINARY", ROOT / ".build/release/apus"))
+BINARY = Path(os.environ.get("BROKER_BINARY", ROOT / ".build/release/apus"))
 READY = re.compile(r"^apus ready node=(\d+) listen=(\S+) cluster=(\S+)$")
 
 

@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer
 
 from apus_process import apus
 
-ROUNDS = int(os.environ.get("APUS_KILL_ROUNDS", 20))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", 20))
 
 
 def payload(number):

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
-apus=${APUS_BINARY:-$root/.build/release/apus}
+apus=${BROKER_BINARY:-$root/.build/release/apus}
 file=$root/LICENSE
 work=$(mktemp -d)
 broker=

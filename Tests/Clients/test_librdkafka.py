@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -23,8 +23,8 @@ def admin_for(broker):
 
 
 def create(broker, topic, partitions=1, config=None):
-    created = admin_for(broker).create_topics([NewTopic(topic, partitions, 1, config=config or {})])
-    created[topic].result(30)
+    admin = admin_for(broker)
+    admin.create_topics([NewTopic(topic, partitions, 1, config=config or {})])[topic].result(30)
 
 
 def producer_for(broker, **settings):
@@ -300,7 +300,7 @@ def test_a_hundred_topics_of_ten_partitions(start, topic):
     listed = admin.list_topics(timeout=30).topics
     assert sorted(listed) == names
     assert all(len(listed[name].partitions) == 10 and listed[name].partitions[9].leader == running.node for name in names)
-    described = admin.describe_topics(__import__("confluent_kafka").TopicCollection(names))
+    described = admin.describe_topics(TopicCollection(names))
     assert all(len(described[name].result(30).partitions) == 10 for name in names)
     assert running.stop() == 0
     running.start()

@@ -32,33 +32,35 @@ extension Broker: RequestHandler {
     }
   }
 
-  private func route(_ key: ApiKey, _ exchange: Exchange<Env.Disk.File>, _ reader: WireReader) throws(WireError) {
+  private func route(_ key: ApiKey, _ exchange: Exchange<Env.Disk.File>, _ body: WireReader) throws(WireError) {
     let version = exchange.version
+    // Bytes behind the message are left unread, as Kafka leaves them: librdkafka 2.16 sends three with a Metadata v13 for all topics.
+    var reader = body
     switch key {
-    case .produce: self.handleProduce(exchange, try ProduceRequest(decoding: reader.rest, version: version))
-    case .fetch: self.handleFetch(exchange, try FetchRequest(decoding: reader.rest, version: version))
-    case .listOffsets: self.handleListOffsets(exchange, try ListOffsetsRequest(decoding: reader.rest, version: version))
-    case .metadata: self.handleMetadata(exchange, try MetadataRequest(decoding: reader.rest, version: version))
-    case .apiVersions: self.handleApiVersions(exchange, try ApiVersionsRequest(decoding: reader.rest, version: version))
-    case .createTopics: self.handleCreateTopics(exchange, try CreateTopicsRequest(decoding: reader.rest, version: version))
-    case .deleteTopics: self.handleDeleteTopics(exchange, try DeleteTopicsRequest(decoding: reader.rest, version: version))
-    case .deleteRecords: self.handleDeleteRecords(exchange, try DeleteRecordsRequest(decoding: reader.rest, version: version))
-    case .initProducerId: self.handleInitProducerId(exchange, try InitProducerIdRequest(decoding: reader.rest, version: version))
+    case .produce: self.handleProduce(exchange, try ProduceRequest(from: &reader, version: version))
+    case .fetch: self.handleFetch(exchange, try FetchRequest(from: &reader, version: version))
+    case .listOffsets: self.handleListOffsets(exchange, try ListOffsetsRequest(from: &reader, version: version))
+    case .metadata: self.handleMetadata(exchange, try MetadataRequest(from: &reader, version: version))
+    case .apiVersions: self.handleApiVersions(exchange, try ApiVersionsRequest(from: &reader, version: version))
+    case .createTopics: self.handleCreateTopics(exchange, try CreateTopicsRequest(from: &reader, version: version))
+    case .deleteTopics: self.handleDeleteTopics(exchange, try DeleteTopicsRequest(from: &reader, version: version))
+    case .deleteRecords: self.handleDeleteRecords(exchange, try DeleteRecordsRequest(from: &reader, version: version))
+    case .initProducerId: self.handleInitProducerId(exchange, try InitProducerIdRequest(from: &reader, version: version))
     case .offsetForLeaderEpoch:
-      self.handleOffsetForLeaderEpoch(exchange, try OffsetForLeaderEpochRequest(decoding: reader.rest, version: version))
-    case .describeConfigs: self.handleDescribeConfigs(exchange, try DescribeConfigsRequest(decoding: reader.rest, version: version))
-    case .alterConfigs: self.handleAlterConfigs(exchange, try AlterConfigsRequest(decoding: reader.rest, version: version))
-    case .describeLogDirs: self.handleDescribeLogDirs(exchange, try DescribeLogDirsRequest(decoding: reader.rest, version: version))
-    case .createPartitions: self.handleCreatePartitions(exchange, try CreatePartitionsRequest(decoding: reader.rest, version: version))
+      self.handleOffsetForLeaderEpoch(exchange, try OffsetForLeaderEpochRequest(from: &reader, version: version))
+    case .describeConfigs: self.handleDescribeConfigs(exchange, try DescribeConfigsRequest(from: &reader, version: version))
+    case .alterConfigs: self.handleAlterConfigs(exchange, try AlterConfigsRequest(from: &reader, version: version))
+    case .describeLogDirs: self.handleDescribeLogDirs(exchange, try DescribeLogDirsRequest(from: &reader, version: version))
+    case .createPartitions: self.handleCreatePartitions(exchange, try CreatePartitionsRequest(from: &reader, version: version))
     case .incrementalAlterConfigs:
-      self.handleIncrementalAlterConfigs(exchange, try IncrementalAlterConfigsRequest(decoding: reader.rest, version: version))
-    case .describeCluster: self.handleDescribeCluster(exchange, try DescribeClusterRequest(decoding: reader.rest, version: version))
+      self.handleIncrementalAlterConfigs(exchange, try IncrementalAlterConfigsRequest(from: &reader, version: version))
+    case .describeCluster: self.handleDescribeCluster(exchange, try DescribeClusterRequest(from: &reader, version: version))
     case .listConfigResources:
-      self.handleListConfigResources(exchange, try ListConfigResourcesRequest(decoding: reader.rest, version: version))
+      self.handleListConfigResources(exchange, try ListConfigResourcesRequest(from: &reader, version: version))
     case .describeTopicPartitions:
-      self.handleDescribeTopicPartitions(exchange, try DescribeTopicPartitionsRequest(decoding: reader.rest, version: version))
+      self.handleDescribeTopicPartitions(exchange, try DescribeTopicPartitionsRequest(from: &reader, version: version))
     // Not in `ServedApis`, so that they do not come here.
-    default: self.handleUnserved(exchange, reader)
+    default: self.handleUnserved(exchange, body)
     }
   }
 

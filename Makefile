@@ -6,7 +6,7 @@ SHELL := bash
 
 RELEASE := swift build -c release --static-swift-stdlib --product apus
 APUS := .build/release/apus
-PYTEST := .build/venv/bin/python -m pytest -c Tests/Clients/pytest.ini
+PYTEST := .build/venv/bin/python -m pytest -c Tests/pytest.ini
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -ts'|'

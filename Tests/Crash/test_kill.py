@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import threading
 import time
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_kill_under_load(start, topic, idempotent):
     running = start({"flush.policy": "fsync", "log.segment.bytes": 1 << 20})
     apus("topic", "create", topic, "--partitions", 2, "--bootstrap", running.address)
     loads = [Load(running.address, topic, partition, idempotent) for partition in range(2)]
-    for _ in range(ROUNDS // 2):
+    for _ in range(ROUNDS):
         before = sum(len(load.acknowledged) for load in loads)
         deadline = time.monotonic() + 30
         while sum(len(load.acknowledged) for load in loads) < before + 500 and time.monotonic() < deadline:
@@ -139,7 +140,7 @@ def test_a_torn_tail_is_cut_and_said(start, topic):
     running.start()
     out = apus("consume", topic, "--from-beginning", "--exit-at-end", "--bootstrap", running.address).stdout
     assert out == "one\ntwo\n"
-    assert f"{topic}-0" in running.log_text() and "truncat" in running.log_text()
+    assert re.search(rf"log recovered .*partition={topic}-0 removedBytes=50 ", running.log_text()), running.log_text()
     apus("produce", topic, "--bootstrap", running.address, input="three\n")
     out = apus("consume", topic, "--from-beginning", "--exit-at-end", "--bootstrap", running.address).stdout
     assert out == "one\ntwo\nthree\n"

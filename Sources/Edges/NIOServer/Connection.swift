@@ -185,11 +185,11 @@ package final class Connection: ChannelInboundHandler, @unchecked Sendable {
 }
 
 extension ConnectionMachine.CloseReason {
-  /// Worth a warning: the peer did something wrong.
+  /// Worth a warning: the peer did something wrong. What the broker refused it has reported itself, and it knows more about it.
   var isError: Bool {
     switch self {
-    case .framing, .refused, .closingTooSlow: true
-    case .peerClosed, .idle, .shutdown: false
+    case .framing, .closingTooSlow: true
+    case .refused, .peerClosed, .idle, .shutdown: false
     }
   }
 }

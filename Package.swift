@@ -124,7 +124,7 @@ let package = Package(
       dependencies: ["Base", "Model", "Compression", "Records", "Wire", "KafkaClient", nioCore, nioPosix],
       path: "Tests/Unit/KafkaClientTests", swiftSettings: common),
     .testTarget(name: "ApusTests",
-      dependencies: ["apus", "Base", "Model", "Compression", "Records", "Wire", "LogCore", "KafkaClient", argumentParser, nioCore],
+      dependencies: ["apus", "Base", "Model", "Compression", "Records", "Wire", "Metadata", "LogCore", "NIOServer", "KafkaClient", argumentParser, nioCore],
       path: "Tests/Unit/ApusTests", swiftSettings: common),
     .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: common),
   ],

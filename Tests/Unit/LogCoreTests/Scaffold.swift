@@ -1,1 +1,0 @@
-// Scaffold: goes when the target gets its first file.

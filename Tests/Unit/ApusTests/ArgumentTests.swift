@@ -62,10 +62,13 @@ import Testing
 
   @Test func commandLinesThatContradictThemselvesAreRefused() {
     let bad = [
-      ["topic", "alter", "t"], ["topic", "create"], ["topic", "create", "t", "--partitions", "0"], ["topic", "create", "t", "--config", "x"],
-      ["consume", "t", "--from-beginning", "--offset", "3"], ["consume", "t", "--json", "--format", "%s"], ["consume", "t", "--format", "%q"],
+      ["topic", "alter", "t"], ["topic", "create"], ["topic", "create", "t", "--partitions", "0"],
+      ["topic", "create", "t", "--config", "x"],
+      ["consume", "t", "--from-beginning", "--offset", "3"], ["consume", "t", "--json", "--format", "%s"],
+      ["consume", "t", "--format", "%q"],
       ["produce", "t", "--json", "--key-separator", ":"], ["produce", "t", "--compression", "zip"], ["produce", "t", "--acks", "2"],
-      ["topic", "list", "--bootstrap", "a:b"], ["bench", "produce", "--compressible", "2"], ["bench", "produce", "--broker-pid", "999999999"],
+      ["topic", "list", "--bootstrap", "a:b"], ["bench", "produce", "--compressible", "2"],
+      ["bench", "produce", "--broker-pid", "999999999"],
       ["log", "dump"],
     ]
     for line in bad {
@@ -77,15 +80,19 @@ import Testing
   @Test func commandLinesOfTheContract() throws {
     let consume = try #require(try Apus.parseAsRoot(["consume", "t", "--offset", "-5", "--count", "3", "--exit-at-end"]) as? ConsumeCommand)
     #expect(consume.offset == -5)
-    let since = try #require(try Apus.parseAsRoot(["consume", "t", "--from-time", "-10m", "--partition", "1", "--partition", "2"]) as? ConsumeCommand)
+    let since = try #require(
+      try Apus.parseAsRoot(["consume", "t", "--from-time", "-10m", "--partition", "1", "--partition", "2"]) as? ConsumeCommand)
     #expect(since.partition == [1, 2])
     let produce = try #require(
-      try Apus.parseAsRoot(["produce", "t", "--header", "a=b", "--header", "c=d", "--acks", "0", "--compression", "zstd"]) as? ProduceCommand)
+      try Apus.parseAsRoot(
+        ["produce", "t", "--header", "a=b", "--header", "c=d", "--acks", "0", "--compression", "zstd"]) as? ProduceCommand)
     #expect(produce.header.count == 2)
     let create = try #require(
-      try Apus.parseAsRoot(["topic", "create", "a", "b", "--partitions", "3", "--config", "x=y", "--if-not-exists", "--validate-only"]) as? TopicCreate)
+      try Apus.parseAsRoot(
+        ["topic", "create", "a", "b", "--partitions", "3", "--config", "x=y", "--if-not-exists", "--validate-only"]) as? TopicCreate)
     #expect(create.names == ["a", "b"])
-    let latency = try #require(try Apus.parseAsRoot(["bench", "latency", "--record-size", "1KiB", "--duration", "2s", "--rate", "10"]) as? BenchLatency)
+    let latency = try #require(
+      try Apus.parseAsRoot(["bench", "latency", "--record-size", "1KiB", "--duration", "2s", "--rate", "10"]) as? BenchLatency)
     #expect(latency.recordSize.byteCount == 1024)
   }
 }

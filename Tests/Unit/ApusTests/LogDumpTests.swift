@@ -122,10 +122,13 @@ import Wire
         entry.encode(baseOffset: Offset(100), into: &bytes)
       }
       try self.write(bytes + [UInt8](repeating: 0, count: 16), path)
-      let (lines, failed) = try self.dump(path) { output throws(DumpFailure) in try IndexDump.offsets(path, baseOffset: Offset(100), &output) }
+      let (lines, failed) = try self.dump(path) { output throws(DumpFailure) in
+        try IndexDump.offsets(path, baseOffset: Offset(100), &output)
+      }
       #expect(!failed)
       #expect(lines == [
-        #"{"type":"entry","offset":110,"position":4096}"#, #"{"type":"entry","offset":120,"position":9000}"#, #"{"type":"padding","bytes":16}"#,
+        #"{"type":"entry","offset":110,"position":4096}"#, #"{"type":"entry","offset":120,"position":9000}"#,
+        #"{"type":"padding","bytes":16}"#,
       ])
       try self.write(bytes + bytes, path)
       #expect(try self.dump(path) { output throws(DumpFailure) in try IndexDump.offsets(path, baseOffset: Offset(100), &output) }.hasFailed)
@@ -167,7 +170,8 @@ import Wire
       #expect(producers.lines.first?.hasPrefix(#"{"type":"producer","producerId":5,"epoch":1,"#) == true)
       try self.write(Array(bytes.dropLast()), snapshot)
       #expect(try self.dump(snapshot) { output throws(DumpFailure) in try SmallFileDump.producers(snapshot, &output) }.hasFailed)
-      #expect(try self.dump(directory + "/missing") { output throws(DumpFailure) in try SmallFileDump.producers(directory + "/missing/x", &output) }.hasFailed)
+      let missing = directory + "/missing"
+      #expect(try self.dump(missing) { output throws(DumpFailure) in try SmallFileDump.producers(missing, &output) }.hasFailed)
     }
   }
 }

@@ -181,7 +181,9 @@ private final class FakeConnection: ChannelInboundHandler {
   private func apiVersions(_ code: ErrorCode) -> ApiVersionsResponse {
     ApiVersionsResponse(
       errorCode: code,
-      apiKeys: self.cluster.versions.map { .init(apiKey: $0.key.rawValue, minVersion: $0.value.lowerBound, maxVersion: $0.value.upperBound) })
+      apiKeys: self.cluster.versions.map { key, range in
+        .init(apiKey: key.rawValue, minVersion: range.lowerBound, maxVersion: range.upperBound)
+      })
   }
 
   private func metadata() -> MetadataResponse {

@@ -192,7 +192,9 @@ import Testing
       flight += self.drain(&accumulator, at: 0)
     }
     #expect(flight.allSatisfy { $0.identity == nil && $0.baseSequence == -1 })
-    for batch in flight.reversed() { #expect(accumulator.complete(batch, .refused(self.notLeader, promptly: true), now: self.at(1)) == nil) }
+    for batch in flight.reversed() {
+      #expect(accumulator.complete(batch, .refused(self.notLeader, promptly: true), now: self.at(1)) == nil)
+    }
     self.append(&accumulator, "c")
     #expect((0..<3).flatMap { _ in self.drain(&accumulator, at: 1) }.map(\.id) == [0, 1, 2])
   }
@@ -299,7 +301,8 @@ import Testing
     var open = OpenBatch()
     open.append(key: nil, value: nil, headers: [RecordHeader("h", text: "v")], timestamp: 5)
     var bytes = try open.encode(
-      codec: CompressionCodec.none, level: nil, identity: ProducerIdentity(producerID: 1, producerEpoch: 2), baseSequence: 3, using: Compressor())
+      codec: CompressionCodec.none, level: nil, identity: ProducerIdentity(producerID: 1, producerEpoch: 2), baseSequence: 3,
+      using: Compressor())
     OpenBatch.restamp(&bytes, identity: ProducerIdentity(producerID: 10, producerEpoch: 20), baseSequence: 30)
     let view = try RecordBatchView(frontOf: bytes)
     try view.checkChecksum()

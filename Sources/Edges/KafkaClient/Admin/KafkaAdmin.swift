@@ -30,7 +30,9 @@ public final class KafkaAdmin: Sendable {
   // MARK: Topics
 
   /// Creates topics, or only checks whether that would succeed. One result per topic, in order.
-  public func createTopics(_ topics: [NewTopic], validateOnly: Bool = false) async throws(KafkaError) -> [Result<CreatedTopic, KafkaError>] {
+  public func createTopics(
+    _ topics: [NewTopic], validateOnly: Bool = false
+  ) async throws(KafkaError) -> [Result<CreatedTopic, KafkaError>] {
     var request = CreateTopicsRequest(timeoutMs: self.timeoutMs, validateOnly: validateOnly)
     request.topics = topics.map { topic in
       CreateTopicsRequest.CreatableTopic(
@@ -172,7 +174,9 @@ public final class KafkaAdmin: Sendable {
   }
 
   /// Deletes every record before the given offset (-1: all there are). Answers with the new first offset of each partition.
-  public func deleteRecords(before offsets: [TopicPartition: Int64]) async throws(KafkaError) -> [TopicPartition: Result<Int64, KafkaError>] {
+  public func deleteRecords(
+    before offsets: [TopicPartition: Int64]
+  ) async throws(KafkaError) -> [TopicPartition: Result<Int64, KafkaError>] {
     var results: [TopicPartition: Result<Int64, KafkaError>] = [:]
     try await self.perLeader(Array(offsets.keys), "delete records") { node, partitions throws(KafkaError) in
       var request = DeleteRecordsRequest(timeoutMs: self.timeoutMs)
@@ -228,7 +232,8 @@ public final class KafkaAdmin: Sendable {
         let replicas = result.topics.flatMap { topic in
           topic.partitions.filter { !$0.isFutureKey }.map {
             LogDirectory.Replica(
-              partition: TopicPartition(topic: topic.name, partition: $0.partitionIndex), byteCount: $0.partitionSize, offsetLag: $0.offsetLag)
+              partition: TopicPartition(topic: topic.name, partition: $0.partitionIndex), byteCount: $0.partitionSize,
+              offsetLag: $0.offsetLag)
           }
         }
         directories.append(LogDirectory(

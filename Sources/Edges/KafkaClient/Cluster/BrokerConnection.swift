@@ -57,7 +57,8 @@ package final class BrokerConnection: ChannelInboundHandler, @unchecked Sendable
       }
       .connect(host: address.host, port: address.port)
       .flatMapErrorThrowing { error in
-        throw KafkaError(.connection, "cannot connect to \(address): \(Self.reason(error)); check the address, and that a broker runs there")
+        throw KafkaError(
+          .connection, "cannot connect to \(address): \(Self.reason(error)); check the address, and that a broker runs there")
       }
       .flatMap { _ in connection.negotiate(version: ApiVersionsRequest.supportedVersions.upperBound) }
       .map { connection }
@@ -163,7 +164,8 @@ package final class BrokerConnection: ChannelInboundHandler, @unchecked Sendable
     let promise = self.eventLoop.makePromise(of: Void.self)
     let request = ApiVersionsRequest(clientSoftwareName: "apus", clientSoftwareVersion: "0.1.0")
     let correlationID = self.takeCorrelationID()
-    let frame = RequestFrame.encode(request, version: version, correlationID: correlationID, clientID: self.configuration.clientID, records: [])
+    let frame = RequestFrame.encode(
+      request, version: version, correlationID: correlationID, clientID: self.configuration.clientID, records: [])
     self.write(frame, correlationID: correlationID, timeout: self.configuration.connectTimeout) { result in
       switch result {
       case .failure(let error): promise.fail(error)

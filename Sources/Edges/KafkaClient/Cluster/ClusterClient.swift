@@ -167,7 +167,8 @@ package final class ClusterClient: @unchecked Sendable {
     if let refreshing = self.refreshing {
       let covered = refreshing.topics.map { known in topics.map { known.isSuperset(of: $0) } ?? false } ?? true
       if covered { return refreshing.future }
-      return refreshing.future.flatMapError { _ in self.eventLoop.makeSucceededVoidFuture() }.flatMap { self.refreshMetadata(topics: topics) }
+      let over = refreshing.future.flatMapError { _ in self.eventLoop.makeSucceededVoidFuture() }
+      return over.flatMap { self.refreshMetadata(topics: topics) }
     }
     let future = self.anyConnection().flatMap { self.askForMetadata(topics, on: $0) }
     self.refreshing = (future, topics)

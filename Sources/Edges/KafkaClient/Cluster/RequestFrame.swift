@@ -13,7 +13,8 @@ package enum RequestFrame {
     var pieces: [ByteBuffer] = []
     pieces.reserveCapacity(2 * records.count + 1)
     for (splice, body) in zip(writer.splices, records) {
-      precondition(splice.byteCount == body.readableBytes, "a record set of \(body.readableBytes) bytes was announced with \(splice.byteCount)")
+      precondition(
+        splice.byteCount == body.readableBytes, "a record set of \(body.readableBytes) bytes was announced with \(splice.byteCount)")
       if let head = writer.buffer.readSlice(length: splice.position - writer.buffer.readerIndex), head.readableBytes > 0 {
         pieces.append(head)
       }

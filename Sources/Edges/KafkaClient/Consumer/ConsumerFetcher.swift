@@ -305,7 +305,8 @@ final class ConsumerFetcher: @unchecked Sendable {
   private static func refusal(_ answer: FetchResponse.PartitionData, of order: Order) -> KafkaError {
     if answer.errorCode == .offsetOutOfRange {
       return KafkaError(.offsetOutOfRange, """
-        \(order.partition) has no offset \(order.offset): it was deleted, or is beyond the end; start at the earliest or latest offset instead
+        \(order.partition) has no offset \(order.offset): it was deleted, or is beyond the end; \
+        start at the earliest or latest offset instead
         """)
     }
     return KafkaError(answer.errorCode, about: "\(order.partition)")

@@ -205,7 +205,9 @@ package struct ConsumerState: Sendable {
     /// Of aborted transactions: the producer and its first offset.
     package var aborted: [(producerID: Int64, firstOffset: Int64)]
 
-    package init(records: ByteBuffer, highWatermark: Int64, lastStableOffset: Int64 = -1, aborted: [(producerID: Int64, firstOffset: Int64)] = []) {
+    package init(
+      records: ByteBuffer, highWatermark: Int64, lastStableOffset: Int64 = -1, aborted: [(producerID: Int64, firstOffset: Int64)] = []
+    ) {
       self.records = records
       self.highWatermark = highWatermark
       self.lastStableOffset = lastStableOffset

@@ -120,7 +120,8 @@ package struct ProducerState: Sendable {
 
   package mutating func addFlushWaiter(_ continuation: UnsafeContinuation<Void, Never>) {
     guard self.accumulator.batchCount > 0 else { return continuation.resume() }
-    self.flushWaiters.append(FlushWaiter(target: self.accumulator.nextBatchID, left: self.accumulator.batchCount, continuation: continuation))
+    self.flushWaiters.append(
+      FlushWaiter(target: self.accumulator.nextBatchID, left: self.accumulator.batchCount, continuation: continuation))
     self.accumulator.isFlushing = true
   }
 

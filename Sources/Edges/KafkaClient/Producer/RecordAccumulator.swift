@@ -101,7 +101,9 @@ package struct RecordAccumulator<Waiter: Sendable>: Sendable {
       wakes = true
     }
     if opened {
-      self.slots[index].queue.append(ProducerBatch(id: self.nextBatchID, slot: index, partition: self.slots[index].partition, createdAt: now(), records: OpenBatch()))
+      let batch = ProducerBatch<Waiter>(
+        id: self.nextBatchID, slot: index, partition: self.slots[index].partition, createdAt: now(), records: OpenBatch())
+      self.slots[index].queue.append(batch)
       self.nextBatchID += 1
       self.batchCount += 1
       self.activate(index)
@@ -147,7 +149,8 @@ package struct RecordAccumulator<Waiter: Sendable>: Sendable {
     if self.slots[index].retryNotBefore > now { return false }
     if self.limits.isIdempotent {
       guard let identity = self.identity else { return false }
-      if self.slots[index].needsNewIdentity && (self.slots[index].inFlightCount > 0 || self.slots[index].identity == identity) { return false }
+      let isStuck = self.slots[index].inFlightCount > 0 || self.slots[index].identity == identity
+      if self.slots[index].needsNewIdentity && isStuck { return false }
     }
     return head.isClosed || head.attempts > 0 || self.isFlushing || self.isStarved || head.createdAt + self.limits.linger <= now
   }
@@ -260,7 +263,8 @@ package struct RecordAccumulator<Waiter: Sendable>: Sendable {
       return nil
     }
     if let identity = batch.identity, identity == self.slots[index].identity {
-      if batch.attempts == 1, !error.isRetriable, Self.sequence(batch.baseSequence, plus: batch.recordCount) == self.slots[index].nextSequence {
+      let end = Self.sequence(batch.baseSequence, plus: batch.recordCount)
+      if batch.attempts == 1, !error.isRetriable, end == self.slots[index].nextSequence {
         // Refused for good, and nothing was numbered after it: the numbers are free again.
         self.slots[index].nextSequence = batch.baseSequence
       } else {

@@ -17,6 +17,7 @@ struct BatchTemplate: Sendable {
     var generator = SeededGenerator(seed: 0x6170_7573)
     let compressor = Compressor()
     let timestamp = Timestamp(WallClock.milliseconds())
+    let recordByteCountMax = RecordBatchBuilder.maximumByteCount(keyByteCount: 0, valueByteCount: recordByteCount)
     let randomByteCount = Int((Double(recordByteCount) * (1 - compressible)).rounded())
     self.batches = []
     self.recordsPerBatch = 0
@@ -26,7 +27,7 @@ struct BatchTemplate: Sendable {
       repeat {
         for index in 0..<randomByteCount { value[index] = UInt8(truncatingIfNeeded: generator.next() >> 24) }
         try value.withUnsafeBytes { try builder.append(timestamp: timestamp, key: nil, value: $0) }
-      } while builder.uncompressedByteCount + RecordBatchBuilder.maximumByteCount(keyByteCount: 0, valueByteCount: recordByteCount) <= batchByteCount
+      } while builder.uncompressedByteCount + recordByteCountMax <= batchByteCount
       self.recordsPerBatch = builder.recordCount
       self.batches.append(try builder.finish(using: compressor))
     }

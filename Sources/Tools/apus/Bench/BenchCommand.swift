@@ -30,7 +30,9 @@ struct BenchPayload: ParsableArguments {
   @Option(name: .long, help: "How batches are compressed.") var compression: CompressionArgument = CompressionArgument(.none)
   @Option(name: .long, help: ArgumentHelp("The share of every value that repeats, 0 to 1; the rest is random.", valueName: "share"))
   var compressible = 0.0
-  @Option(name: .long, help: ArgumentHelp("Whose acknowledgement counts: 0 nobody's, 1 the leader's, all the in-sync replicas'.", valueName: "0|1|all"))
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Whose acknowledgement counts: 0 nobody's, 1 the leader's, all the in-sync replicas'.", valueName: "0|1|all"))
   var acks: AcksArgument = AcksArgument(.leader)
   @Option(name: .long, help: ArgumentHelp("Records per second in all. Default: as fast as it goes.", valueName: "n")) var rate: Double?
 
@@ -78,7 +80,8 @@ struct BenchProduce: AsyncParsableCommand {
       Exit codes: 0 measured; 1 refused by the broker or not reachable; 64 the command line was wrong.
       """)
 
-  @Option(name: .long, help: ArgumentHelp("Bytes of a value.", valueName: "size")) var recordSize: ByteCountArgument = ByteCountArgument(100)
+  @Option(name: .long, help: ArgumentHelp("Bytes of a value.", valueName: "size"))
+  var recordSize: ByteCountArgument = ByteCountArgument(100)
   @Option(name: .long, help: ArgumentHelp("Bytes of a batch before compression; at least one record goes in.", valueName: "size"))
   var batchSize: ByteCountArgument = ByteCountArgument(64 << 10)
   @Option(name: .long, help: ArgumentHelp("Requests under way per connection.", valueName: "n")) var inFlight = 5
@@ -86,7 +89,9 @@ struct BenchProduce: AsyncParsableCommand {
   @OptionGroup var options: BenchOptions
 
   func validate() throws {
-    if self.recordSize.byteCount > 512 << 20 || self.batchSize.byteCount > 512 << 20 { throw ValidationError("Sizes beyond 512MiB are not possible.") }
+    if max(self.recordSize.byteCount, self.batchSize.byteCount) > 512 << 20 {
+      throw ValidationError("Sizes beyond 512MiB are not possible.")
+    }
     if self.inFlight < 1 || self.inFlight > 100_000 { throw ValidationError("Between 1 and 100000 requests in flight are possible.") }
   }
 
@@ -107,7 +112,8 @@ struct BenchLatency: AsyncParsableCommand {
       Exit codes: 0 measured; 1 refused by the broker or not reachable; 64 the command line was wrong.
       """)
 
-  @Option(name: .long, help: ArgumentHelp("Bytes of a value.", valueName: "size")) var recordSize: ByteCountArgument = ByteCountArgument(1024)
+  @Option(name: .long, help: ArgumentHelp("Bytes of a value.", valueName: "size"))
+  var recordSize: ByteCountArgument = ByteCountArgument(1024)
   @OptionGroup var payload: BenchPayload
   @OptionGroup var options: BenchOptions
 

@@ -31,7 +31,8 @@ struct BenchReport {
     ]
     if let cpu = self.brokerCPUSeconds, let peak = self.brokerPeakByteCount {
       lines.append("""
-          broker        \(Readable.fixed(self.perGigabyte(cpu), 2)) CPU s/GB, \(Readable.fixed(cpu, 2)) CPU s, peak RSS \(Readable.bytes(peak))
+          broker        \(Readable.fixed(self.perGigabyte(cpu), 2)) CPU s/GB, \(Readable.fixed(cpu, 2)) CPU s, \
+        peak RSS \(Readable.bytes(peak))
         """)
     }
     return lines

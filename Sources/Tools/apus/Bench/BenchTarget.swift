@@ -44,7 +44,7 @@ struct LaneResult: Sendable {
 }
 
 /// One connection's part of a benchmark. Lives on the connection's event loop.
-protocol BenchLane: AnyObject, Sendable {
+protocol BenchLane: AnyObject {
   func run() -> EventLoopFuture<LaneResult>
 }
 
@@ -56,19 +56,22 @@ enum BenchRunner {
   ) async throws -> BenchReport {
     let configuration = try options.client.configuration()
     let group = MultiThreadedEventLoopGroup(numberOfThreads: min(options.threads, options.connections))
-    var lanes: [any BenchLane] = []
+    var lanes: [NIOLoopBound<any BenchLane>] = []
     var connections: [BrokerConnection] = []
     do {
       for (address, partitions) in target.lanes(connections: options.connections) {
         let connection = try await BrokerConnection.connect(to: address, configuration, on: group.next()).get()
         connections.append(connection)
-        lanes.append(try lane(connection, partitions))
+        lanes.append(
+          try await connection.eventLoop.submit {
+            NIOLoopBound(try lane(connection, partitions), eventLoop: connection.eventLoop)
+          }.get())
       }
       let meter = options.brokerPid.map { ProcessMeter(pid: $0) }
       let before = meter?.read()
       let ownBefore = ProcessMeter.ownCPUSeconds()
       let start = MonotonicClock.now()
-      let running = zip(connections, lanes).map { connection, lane in connection.eventLoop.flatSubmit { lane.run() } }
+      let running = zip(connections, lanes).map { connection, lane in connection.eventLoop.flatSubmit { lane.value.run() } }
       var total = LaneResult()
       var failure: (any Error)?
       for future in running {
@@ -81,7 +84,8 @@ enum BenchRunner {
       if let failure { throw failure }
       return BenchReport(
         name: name, parameters: parameters, records: total.records, bytes: total.bytes, seconds: seconds, latency: total.latency,
-        latencyOf: latencyOf, clientCPUSeconds: own, brokerCPUSeconds: after.flatMap { after in before.map { after.cpuSeconds - $0.cpuSeconds } },
+        latencyOf: latencyOf, clientCPUSeconds: own,
+        brokerCPUSeconds: after.flatMap { after in before.map { after.cpuSeconds - $0.cpuSeconds } },
         brokerPeakByteCount: after?.peakResidentByteCount)
     } catch {
       try? await Self.close(connections, group)

@@ -8,13 +8,12 @@ import Synchronization
 import Wire
 
 /// Fetches partitions from the beginning over one connection, counting batches by their headers.
-final class ConsumeLane: BenchLane, @unchecked Sendable {
+final class ConsumeLane: BenchLane {
   private struct Reading {
     var partition: Int32
     var offset: Int64 = 0
     /// Reading stops there.
     var end: Int64
-    /// Behind a failure that passes.
     var isDone: Bool { self.offset >= self.end }
   }
 
@@ -52,7 +51,9 @@ final class ConsumeLane: BenchLane, @unchecked Sendable {
     self.options = options
     self.deadline = deadline
     self.budget = budget
-    self.readings = ranges.sorted { $0.key < $1.key }.map { Reading(partition: $0.key, offset: $0.value.lowerBound, end: $0.value.upperBound) }
+    self.readings = ranges.sorted { $0.key < $1.key }.map { partition, range in
+      Reading(partition: partition, offset: range.lowerBound, end: range.upperBound)
+    }
     self.promise = connection.eventLoop.makePromise(of: LaneResult.self)
   }
 
@@ -75,14 +76,19 @@ final class ConsumeLane: BenchLane, @unchecked Sendable {
     ]
     // The first in line gets most of an answer's room: let each partition be the first in turn.
     if self.readings.count > 1 { self.readings.append(self.readings.removeFirst()) }
+    let bound = NIOLoopBound(self, eventLoop: self.connection.eventLoop)
     self.connection.send(request, notAbove: self.target.topicID == .zero ? 12 : .max).whenComplete { answer in
-      do {
-        let goesOn = try self.count(try answer.get())
-        self.result.latency.record(nanoseconds: (MonotonicClock.now() - start).wholeNanoseconds)
-        if goesOn { self.fetch() } else { self.promise.succeed(self.result) }
-      } catch {
-        self.promise.fail(error)
-      }
+      bound.value.answered(answer, since: start)
+    }
+  }
+
+  private func answered(_ answer: Result<FetchResponse, any Error>, since start: Instant) {
+    do {
+      let goesOn = try self.count(try answer.get())
+      self.result.latency.record(nanoseconds: (MonotonicClock.now() - start).wholeNanoseconds)
+      if goesOn { self.fetch() } else { self.promise.succeed(self.result) }
+    } catch {
+      self.promise.fail(error)
     }
   }
 

@@ -22,7 +22,8 @@ struct ProcessMeter {
     guard let stat = try? Descriptor.readAll("/proc/\(self.pid)/stat", byteCountMax: 65536),
       let status = try? Descriptor.readAll("/proc/\(self.pid)/status", byteCountMax: 1 << 20)
     else { return nil }
-    return Self.parse(stat: String(decoding: stat, as: UTF8.self), status: String(decoding: status, as: UTF8.self), ticks: sysconf(CInt(_SC_CLK_TCK)))
+    let (statText, statusText) = (String(decoding: stat, as: UTF8.self), String(decoding: status, as: UTF8.self))
+    return Self.parse(stat: statText, status: statusText, ticks: sysconf(CInt(_SC_CLK_TCK)))
   }
 
   /// Fields 14 and 15 of `stat` are ticks in user and system mode; the command name before them may hold anything, even brackets.

@@ -35,7 +35,7 @@ final class SendSchedule: Sendable {
 }
 
 /// Keeps a number of produce requests of ready-made batches under way on one connection.
-final class ProduceLane: BenchLane, @unchecked Sendable {
+final class ProduceLane: BenchLane {
   private let connection: BrokerConnection
   private let schedule: SendSchedule
   private let inFlightMax: Int
@@ -101,7 +101,10 @@ final class ProduceLane: BenchLane, @unchecked Sendable {
       if let due = next.due, due > now {
         let isNew = self.waiting == nil
         self.waiting = next
-        if isNew { self.connection.eventLoop.scheduleTask(in: .nanoseconds((due - now).wholeNanoseconds)) { self.fill() } }
+        if isNew {
+          let bound = NIOLoopBound(self, eventLoop: self.connection.eventLoop)
+          self.connection.eventLoop.scheduleTask(in: .nanoseconds((due - now).wholeNanoseconds)) { bound.value.fill() }
+        }
         return
       }
       self.waiting = nil
@@ -117,8 +120,9 @@ final class ProduceLane: BenchLane, @unchecked Sendable {
     pieces[0].setInteger(correlationID, at: pieces[0].readerIndex + 8)
     let byteCount = self.frameByteCounts[slot]
     self.inFlight += 1
+    let bound = NIOLoopBound(self, eventLoop: self.connection.eventLoop)
     self.connection.write(pieces, correlationID: correlationID, expectsAnswer: self.expectsAnswer) { answer in
-      self.answered(answer, byteCount, intended: intended)
+      bound.value.answered(answer, byteCount, intended: intended)
     }
   }
 

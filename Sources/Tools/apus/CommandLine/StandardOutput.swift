@@ -87,7 +87,10 @@ struct ProgressLine {
     guard elapsed >= 0.5 else { return }
     let rate = Double(records - self.shownCount) / elapsed
     (self.shown, self.shownCount, self.hasShown) = (now, records, true)
-    StandardError.text("\r\u{1B}[K\(self.verb) \(Readable.count(records)) records, \(Readable.bytes(Int64(bytes))), \(Readable.count(Int(rate))) records/s")
+    StandardError.text("""
+      \r\u{1B}[K\(self.verb) \(Readable.count(records)) records, \(Readable.bytes(Int64(bytes))), \
+      \(Readable.count(Int(rate))) records/s
+      """)
   }
 
   /// Replaces the line by the total.

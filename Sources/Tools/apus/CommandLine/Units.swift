@@ -23,9 +23,11 @@ struct DurationArgument: ExpressibleByArgument, Hashable, CustomStringConvertibl
 
   var description: String {
     let nanoseconds = self.duration.components.seconds * 1_000_000_000 + self.duration.components.attoseconds / 1_000_000_000
-    for (unit, scale) in [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000)]
-    where nanoseconds >= Int64(scale) && nanoseconds % Int64(scale) == 0 {
-      return "\(nanoseconds / Int64(scale))\(unit)"
+    let units: [(String, Int64)] = [
+      ("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000),
+    ]
+    for (unit, scale) in units where nanoseconds >= scale && nanoseconds % scale == 0 {
+      return "\(nanoseconds / scale)\(unit)"
     }
     return "\(Double(nanoseconds) / 1e9)s"
   }
@@ -48,7 +50,8 @@ struct ByteCountArgument: ExpressibleByArgument, Hashable, CustomStringConvertib
   }
 
   var description: String {
-    for (unit, scale) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] where self.byteCount >= scale && self.byteCount % scale == 0 {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+    for (unit, scale) in units where self.byteCount >= scale && self.byteCount % scale == 0 {
       return "\(self.byteCount / scale)\(unit)"
     }
     return "\(self.byteCount)"

@@ -30,14 +30,16 @@ struct ConsumeCommand: AsyncParsableCommand {
   var offset: Int64?
   @Option(
     name: .long, parsing: .unconditional,
-    help: ArgumentHelp("Start with the first record from this time on: 2026-11-23T17:46:00Z, milliseconds since 1970, or -10m.", valueName: "time"))
+    help: ArgumentHelp(
+      "Start with the first record from this time on: 2026-11-23T17:46:00Z, milliseconds since 1970, or -10m.", valueName: "time"))
   var fromTime: TimeArgument?
   @Option(name: .long, parsing: .singleValue, help: ArgumentHelp("Only this partition, may be repeated. Default: all.", valueName: "n"))
   var partition: [Int32] = []
   @Option(name: .long, help: ArgumentHelp("Stop after so many records.", valueName: "n")) var count: Int?
   @Flag(name: .long, help: "Stop at the end of every partition, as it is when it is reached.") var exitAtEnd = false
   @Option(name: .long, help: ArgumentHelp("How to print a record.", valueName: "format")) var format: String?
-  @Flag(name: .long, help: "One JSON object a line, as kcat -J prints it. What is not UTF-8 becomes replacement characters.") var json = false
+  @Flag(name: .long, help: "One JSON object a line, as kcat -J prints it. What is not UTF-8 becomes replacement characters.")
+  var json = false
   @Flag(name: .long, help: "Only records of committed transactions.") var readCommitted = false
   @OptionGroup var client: ClientOptions
 

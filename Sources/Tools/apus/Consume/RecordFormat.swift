@@ -26,7 +26,9 @@ struct RecordFormat: Hashable, Sendable {
     while let byte = bytes.popFirst() {
       switch byte {
       case UInt8(ascii: "%"):
-        guard let letter = bytes.popFirst() else { throw Failure(description: "the format ends with a lone '%'; write '%%' for a percent sign") }
+        guard let letter = bytes.popFirst() else {
+          throw Failure(description: "the format ends with a lone '%'; write '%%' for a percent sign")
+        }
         if letter == UInt8(ascii: "%") {
           literal.append(letter)
           continue

@@ -46,7 +46,8 @@ struct BatchReader: ~Copyable {
       throw DumpFailure("a batch cannot have a length of \(header?.batchLength ?? 0): what follows cannot be read", at: self.position)
     }
     guard Int64(header.totalByteCount) <= left else {
-      throw DumpFailure("a batch of \(header.totalByteCount) bytes begins here, but the file has only \(left) more: the end is torn", at: self.position)
+      let reason = "a batch of \(header.totalByteCount) bytes begins here, but the file has only \(left) more: the end is torn"
+      throw DumpFailure(reason, at: self.position)
     }
     try self.fill(header.totalByteCount)
     defer { self.position += Int64(header.totalByteCount) }

@@ -31,7 +31,8 @@ struct SegmentDump {
         isSound = false
       }
       if let lastOffset, batch.header.baseOffset <= lastOffset {
-        output.corrupt(self.path, position: position, "The batch begins at offset \(batch.header.baseOffset), but \(lastOffset) came before.")
+        let reason = "The batch begins at offset \(batch.header.baseOffset), but \(lastOffset) came before."
+        output.corrupt(self.path, position: position, reason)
       }
       lastOffset = batch.header.lastOffset
       self.show(batch, at: position, isSound: isSound, &output)
@@ -50,7 +51,8 @@ struct SegmentDump {
     if header.attributes.isLogAppendTime { flags.append("logAppendTime") }
     if header.attributes.hasDeleteHorizon { flags.append("deleteHorizon") }
     var text = "batch offsets \(header.baseOffset)..\(header.lastOffset) position \(position) bytes \(header.totalByteCount)"
-    text += " records \(header.recordCount) codec \(codec) time \(Self.time(header.maxTimestamp)) leaderEpoch \(header.partitionLeaderEpoch)"
+    text += " records \(header.recordCount) codec \(codec) time \(Self.time(header.maxTimestamp))"
+    text += " leaderEpoch \(header.partitionLeaderEpoch)"
     if header.producerID.rawValue >= 0 {
       text += " producer \(header.producerID) epoch \(header.producerEpoch) sequences \(header.baseSequence)..\(header.lastSequence)"
     }

@@ -17,27 +17,29 @@ struct ProduceCommand: AsyncParsableCommand {
     commandName: "produce",
     abstract: "Produce every line of the input as a record.",
     discussion: """
-      Lines come from stdin or from --file, without their line end; an empty line is a record with an empty value.
-      Records without a key or --partition are spread over the partitions a batch at a time, those with a key go where every Kafka client
-      puts that key.
+      Lines come from stdin or from --file, without their line end; an empty line is a record with an empty value. Records without a key \
+      or --partition are spread over the partitions a batch at a time, those with a key go where every Kafka client puts that key.
 
       Examples:
         cat access.log | apus produce logs --compression zstd
         printf 'a:1\\nb:2\\n' | apus produce table --key-separator :
         apus consume t --from-beginning --exit-at-end --json | apus produce copy --json
 
-      Exit codes: 0 every record was acknowledged as --acks asks; 1 one was not, or the input could not be read; 64 the command line was
+      Exit codes: 0 every record was acknowledged as --acks asks; 1 one was not, or the input could not be read; 64 the command line was \
       wrong.
       """)
 
   @Argument(help: "The topic.") var topic: String
   @Option(name: .long, help: ArgumentHelp("Read this file instead of stdin.", valueName: "path")) var file: String?
-  @Option(name: .long, help: ArgumentHelp("What stands before the first of these is the key; a line without it has none.", valueName: "text"))
+  @Option(
+    name: .long, help: ArgumentHelp("What stands before the first of these is the key; a line without it has none.", valueName: "text"))
   var keySeparator: String?
   @Option(name: .long, parsing: .singleValue, help: ArgumentHelp("A header for every record, may be repeated.", valueName: "key=value"))
   var header: [PairArgument] = []
   @Option(name: .long, help: ArgumentHelp("Put every record into this partition.", valueName: "n")) var partition: Int32?
-  @Option(name: .long, help: ArgumentHelp("Whose acknowledgement counts: 0 nobody's, 1 the leader's, all the in-sync replicas'.", valueName: "0|1|all"))
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Whose acknowledgement counts: 0 nobody's, 1 the leader's, all the in-sync replicas'.", valueName: "0|1|all"))
   var acks: AcksArgument = AcksArgument(.all)
   @Option(name: .long, help: "How batches are compressed.") var compression: CompressionArgument = CompressionArgument(.none)
   @Flag(name: .long, help: "Each line is a JSON object with payload, key, headers, partition and ts, as `consume --json` writes it.")
@@ -91,7 +93,9 @@ struct ProduceCommand: AsyncParsableCommand {
     let counts = tally.counts.withLock { $0 }
     progress.finish(records: counts.delivered, bytes: bytes)
     if let failure = counts.failure {
-      throw KafkaError(failure.kind, "\(Readable.count(counts.failed)) of \(Readable.count(counts.failed + counts.delivered)) records were not delivered: \(failure)")
+      let all = counts.failed + counts.delivered
+      throw KafkaError(
+        failure.kind, "\(Readable.count(counts.failed)) of \(Readable.count(all)) records were not delivered: \(failure)")
     }
     if let problem { throw problem }
   }
@@ -197,7 +201,9 @@ struct LineParser {
     return (UnsafeRawBufferPointer(rebasing: line[..<found]), UnsafeRawBufferPointer(rebasing: line[(found + separator.count)...]))
   }
 
-  private func offerJSON(_ line: UnsafeRawBufferPointer, to state: inout ProducerState, timestamp: Int64) throws(Failure) -> ProducerState.Offer {
+  private func offerJSON(
+    _ line: UnsafeRawBufferPointer, to state: inout ProducerState, timestamp: Int64
+  ) throws(Failure) -> ProducerState.Offer {
     var record: ProducerRecord
     do throws(JSONRecord.Failure) {
       record = try JSONRecord.parse(line, topic: self.topic)

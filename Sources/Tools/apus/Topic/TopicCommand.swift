@@ -33,7 +33,8 @@ struct TopicCreate: AsyncParsableCommand {
       """)
 
   @Argument(help: "The topics' names.") var names: [String]
-  @Option(name: .long, help: ArgumentHelp("Partitions of each. Default: the broker's num.partitions.", valueName: "n")) var partitions: Int32?
+  @Option(name: .long, help: ArgumentHelp("Partitions of each. Default: the broker's num.partitions.", valueName: "n"))
+  var partitions: Int32?
   @Option(name: .long, help: ArgumentHelp("Replicas of each partition. Default: the broker's default.replication.factor.", valueName: "n"))
   var replicationFactor: Int16?
   @Option(name: .long, parsing: .singleValue, help: ArgumentHelp("A topic configuration, may be repeated.", valueName: "key=value"))
@@ -78,7 +79,8 @@ struct TopicList: AsyncParsableCommand {
 
   func run() async throws {
     try await TopicCommand.withAdmin(self.client) { admin in
-      let names = try await admin.describeTopics().compactMap { try? $0.get() }.filter { !self.excludeInternal || !$0.isInternal }.map(\.name)
+      let topics = try await admin.describeTopics().compactMap { try? $0.get() }
+      let names = topics.filter { !self.excludeInternal || !$0.isInternal }.map(\.name)
       var output = StandardOutput()
       if self.json {
         output.line(JSONValue.array(names.map(JSONValue.string)).text)
@@ -102,9 +104,12 @@ struct TopicAlter: AsyncParsableCommand {
   @Argument(help: "The topic's name.") var name: String
   @Option(name: .long, parsing: .singleValue, help: ArgumentHelp("A configuration to set, may be repeated.", valueName: "key=value"))
   var config: [PairArgument] = []
-  @Option(name: .long, parsing: .singleValue, help: ArgumentHelp("A configuration to put back to its default, may be repeated.", valueName: "key"))
+  @Option(
+    name: .long, parsing: .singleValue,
+    help: ArgumentHelp("A configuration to put back to its default, may be repeated.", valueName: "key"))
   var deleteConfig: [String] = []
-  @Option(name: .long, help: ArgumentHelp("Partitions in all. The number can only grow, and keys move to other partitions.", valueName: "n"))
+  @Option(
+    name: .long, help: ArgumentHelp("Partitions in all. The number can only grow, and keys move to other partitions.", valueName: "n"))
   var partitions: Int32?
   @Flag(name: .long, help: "Only check whether it would succeed.") var validateOnly = false
   @OptionGroup var client: ClientOptions
@@ -134,7 +139,9 @@ struct TopicAlter: AsyncParsableCommand {
 struct TopicDelete: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "delete", abstract: "Delete topics and everything in them.",
-    discussion: "Exit codes: 0 every topic was deleted (or was not there, with --if-exists); 1 one was refused; 64 the command line was wrong.")
+    discussion: """
+      Exit codes: 0 every topic was deleted (or was not there, with --if-exists); 1 one was refused; 64 the command line was wrong.
+      """)
 
   @Argument(help: "The topics' names.") var names: [String]
   @Flag(name: .long, help: "Do not mind topics that do not exist.") var ifExists = false

@@ -89,8 +89,9 @@ struct TopicDescribe: AsyncParsableCommand {
       $0 + (measures[TopicPartition(topic: topic.name, partition: $1.partition)]?.byteCount ?? 0)
     }
     let replication = topic.partitions.map(\.replicas.count).max() ?? 0
+    let id = topic.id.map { "  id \($0)" } ?? ""
     var lines = [
-      "topic \(topic.name)\(topic.id.map { "  id \($0)" } ?? "")  partitions \(topic.partitions.count)  replication \(replication)  size \(Readable.bytes(total))"
+      "topic \(topic.name)\(id)  partitions \(topic.partitions.count)  replication \(replication)  size \(Readable.bytes(total))"
     ]
     if !configs.isEmpty { lines.append("configs " + configs.map { "\($0.name)=\($0.value ?? "")" }.joined(separator: " ")) }
     var table = TextTable([

@@ -51,7 +51,8 @@ enum FuzzTarget: String, CaseIterable {
 
   private static func message(_ bytes: UnsafeRawBufferPointer) {
     guard bytes.count >= 2 else { return }
-    let types: [any VersionedMessage.Type] = WireCatalog.requests + WireCatalog.responses + WireCatalog.metadataRecords + WireCatalog.records
+    let types: [any VersionedMessage.Type] =
+      WireCatalog.requests + WireCatalog.responses + WireCatalog.metadataRecords + WireCatalog.records
     let type = types[Int(bytes[0]) % types.count]
     let versions = type.supportedVersions
     let version = versions.lowerBound + Int16(bytes[1]) % Int16(versions.count)
@@ -61,7 +62,9 @@ enum FuzzTarget: String, CaseIterable {
   private static func roundTrip<Message: VersionedMessage>(_ type: Message.Type, _ bytes: ByteBuffer, _ version: Int16) {
     guard let message = try? Message(decoding: bytes, version: version) else { return }
     let again = message.encoded(version: version).buffer
-    guard let decoded = try? Message(decoding: again, version: version) else { fatalError("\(type) v\(version): cannot read what it wrote") }
+    guard let decoded = try? Message(decoding: again, version: version) else {
+      fatalError("\(type) v\(version): cannot read what it wrote")
+    }
     // Bytes, not values: a NaN is not equal to itself.
     precondition(decoded.encoded(version: version).buffer == again, "\(type) v\(version): two encodings of one value")
   }
@@ -71,7 +74,8 @@ enum FuzzTarget: String, CaseIterable {
     for isCompacted in [false, true] {
       let validator = RecordBatchValidator(rules: BatchRules(isCompacted: isCompacted, maximumDecompressedByteCount: 1 << 20))
       for payload in [Array(bytes), Self.withChecksum(bytes)] {
-        _ = try? validator.validate(ByteBuffer(bytes: payload), produceVersion: 9, now: Timestamp(1_700_000_000_000), workspace: workspace)
+        _ = try? validator.validate(
+          ByteBuffer(bytes: payload), produceVersion: 9, now: Timestamp(1_700_000_000_000), workspace: workspace)
       }
     }
   }

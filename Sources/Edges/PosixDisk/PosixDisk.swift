@@ -136,6 +136,12 @@ package struct PosixDisk: DiskPort {
     }
   }
 
+  package func syncFileSystem(of path: String) throws(DiskError) {
+    let fd = try Self.descriptor(path, O_RDONLY | O_DIRECTORY)
+    defer { _ = close(fd) }
+    guard uninterrupted({ apus_sync_file_system(fd) }) == 0 else { throw lastError("sync the file system of", path) }
+  }
+
   package func lock(_ path: String) throws(DiskError) -> PosixLock {
     let fd = try Self.descriptor(path, O_RDWR | O_CREAT)
     guard uninterrupted({ flock(fd, LOCK_EX | LOCK_NB) }) == 0 else {

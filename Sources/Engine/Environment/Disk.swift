@@ -24,6 +24,9 @@ package protocol DiskPort: Sendable {
   func removeTree(_ path: String) throws(DiskError)
   /// Makes the names in a directory durable. Blocks.
   func syncDirectory(_ path: String) throws(DiskError)
+  /// Makes everything that was written to the file system which holds `path` durable, contents and names. Blocks; for many files at
+  /// once it is quicker than a `sync` of each.
+  func syncFileSystem(of path: String) throws(DiskError)
   /// Takes an exclusive lock on the file (created if missing), held until the value is released.
   /// Throws `.locked` if another process has it.
   func lock(_ path: String) throws(DiskError) -> Lock

@@ -18,6 +18,8 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
     var recoveryPoints = Table()
     var logStartOffsets = Table()
     var highWatermarks = Table()
+    /// The ends of logs that were closed: their recovery points once all is synced.
+    var closed: [TopicPartition: Offset] = [:]
     /// Both as the files have them, which a crash would bring back.
     var writtenRecoveryPoints: [TopicPartition: Offset] = [:]
     var writtenLogStartOffsets: [TopicPartition: Offset] = [:]
@@ -59,6 +61,15 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
   func setRecoveryPoint(_ offset: Offset, of partition: TopicPartition) {
     self.tables.withLock { $0.recoveryPoints.set(offset, of: partition) }
   }
+  /// Notes where a log ended when it was closed. Not a recovery point yet: what it wrote is not synced.
+  func setClosed(_ partition: TopicPartition, at offset: Offset) { self.tables.withLock { $0.closed[partition] = offset } }
+  /// Everything was synced since the logs were closed.
+  func commitClosed() {
+    self.tables.withLock { tables in
+      for (partition, offset) in tables.closed { tables.recoveryPoints.set(offset, of: partition) }
+      tables.closed = [:]
+    }
+  }
   func setLogStartOffset(_ offset: Offset, of partition: TopicPartition) {
     // As Kafka does, a start that the first segment's name tells anyway is left out.
     self.tables.withLock { $0.logStartOffsets.set(offset > .zero ? offset : nil, of: partition) }
@@ -84,6 +95,7 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
       tables.recoveryPoints.set(nil, of: partition)
       tables.logStartOffsets.set(nil, of: partition)
       tables.highWatermarks.set(nil, of: partition)
+      tables.closed[partition] = nil
       return tables.writtenRecoveryPoints[partition] != nil || tables.writtenLogStartOffsets[partition] != nil
     }
     if mustWrite { try self.write() }

@@ -20,6 +20,8 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   package let notices: [StorageNotice]
   let checkpoints: CheckpointStore<Disk>
   private let lock: Mutex<Disk.Lock?>
+  /// A log went offline: what it wrote may not be on the disk, though a sync says so.
+  private let hasFailed = Mutex(false)
 
   /// Opens the directory for this process alone, creating it if it is missing.
   ///
@@ -49,6 +51,10 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
       }
     }
     let checkpoints = try CheckpointStore(disk: disk, directory: path, notices: &notices)
+    if markerText == nil {
+      // What a killed process left is in the page cache only. Once for all of it, for a sync of each log takes minutes for many.
+      try onDisk { () throws(DiskError) in try disk.syncFileSystem(of: path) }
+    }
     return LogDirectory(
       path: path, disk: disk, metaProperties: metaProperties, marker: markerText, files: OpenFileCache(disk: disk, limit: openFilesMax),
       checkpoints: checkpoints, lock: lock, notices: notices)
@@ -120,6 +126,8 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
     }
   }
 
+  func noteFailure() { self.hasFailed.withLock { $0 = true } }
+
   // MARK: Checkpoints
 
   /// Writes the checkpoints that changed. Blocks: on the background lane, every few seconds.
@@ -130,8 +138,15 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   /// Notes a high watermark for the next `writeCheckpoints` (`replication-offset-checkpoint`).
   package func noteHighWatermark(_ offset: Offset, of partition: TopicPartition) { self.checkpoints.setHighWatermark(offset, of: partition) }
 
-  /// Writes the checkpoints and the mark of a clean shutdown, and gives the lock back. Every log must be closed. Blocks.
+  /// Makes all that the logs wrote durable, writes the checkpoints and the mark of a clean shutdown, and gives the lock back.
+  /// Every log must be closed. If one of them went offline there is no mark: the next start checks what is there. Blocks.
   package func closeCleanly(brokerEpoch: BrokerEpoch = .unknown) throws(StorageError) {
+    if self.hasFailed.withLock({ $0 }) {
+      try self.checkpoints.write()
+      return self.unlock()
+    }
+    try onDisk { () throws(DiskError) in try self.disk.syncFileSystem(of: self.path) }
+    self.checkpoints.commitClosed()
     try self.checkpoints.write()
     try onDisk { () throws(DiskError) in
       try SmallFile.replace(

@@ -112,28 +112,40 @@ extension PartitionLog {
 
   // MARK: Closing
 
-  /// Makes everything durable and leaves the files as a clean start expects them. A log that was not touched since it was opened
-  /// costs nothing. The log is of no use afterwards. Blocks.
+  /// Writes everything that is still in memory, and leaves the files as a clean start expects them. It is durable, and the start
+  /// clean, once `LogDirectory.closeCleanly` has returned, which syncs for all logs together. A log that was not touched since its
+  /// last checkpoint costs nothing. The log is of no use afterwards. Blocks.
   package mutating func closeCleanly() throws(StorageError) {
     try self.requireOnline()
-    let isTouched = self.recoveryPoint < self.logEndOffset || self.hasUnflushed || self.leaderEpochsChanged || self.hasStaleIndexes
-    if isTouched {
-      let active = self.activeIndex
-      try self.segments[active].seal()
-      if let ticket = try self.beginFlush() {
-        do throws(DiskError) { try ticket.run() } catch {
-          self.takeOffline("\(error)")
-          throw .disk(error)
+    if self.recoveryPoint < self.logEndOffset || self.leaderEpochsChanged || !self.pendingSnapshots.isEmpty || self.hasStaleIndexes {
+      try self.segments[self.activeIndex].seal()
+      for index in self.segments.indices {
+        try onDisk { () throws(DiskError) in
+          try self.segments[index].offsetIndex.write()
+          try self.segments[index].timeIndex.write()
         }
-        self.completeFlush(ticket)
       }
-      if let ticket = try self.beginCheckpoint(snapshotAtEnd: self.logEndOffset > self.segments[0].baseOffset) {
-        try onDisk { () throws(DiskError) in try ticket.run() }
-        self.completeCheckpoint(ticket)
+      if self.logEndOffset > self.segments[0].baseOffset, let snapshot = try self.producerSnapshotAtEnd() {
+        self.pendingSnapshots.append(snapshot)
       }
+      try onDisk { () throws(DiskError) in
+        for snapshot in self.pendingSnapshots {
+          let path = self.directory + "/" + LogFileName.name(snapshot.offset, .producerSnapshot)
+          try SmallFile.replace(path, with: snapshot.bytes, on: self.store.disk, synced: false)
+        }
+        if self.leaderEpochsChanged {
+          // Rarely so; and torn, it would cost the next start a walk through the whole log.
+          let path = self.directory + "/" + LogFileName.leaderEpochCheckpoint
+          try SmallFile.replace(path, with: Array(self.leaderEpochs.checkpointText.utf8), on: self.store.disk)
+        }
+      }
+      self.store.checkpoints.setClosed(self.topicPartition, at: self.logEndOffset)
     }
     self.state = .offline(reason: "it was closed")
-    for segment in self.segments { segment.release() }
+    for index in self.segments.indices {
+      self.segments[index].unsyncedFile = nil
+      self.segments[index].release()
+    }
   }
 
   private var hasStaleIndexes: Bool { self.segments.contains { $0.offsetIndex.hasUnwritten || $0.timeIndex.hasUnwritten } }

@@ -13,12 +13,15 @@ extension PartitionLog {
     let first = self.segmentIndex(for: point)
     self.leaderEpochs.truncate(toEnd: max(point, self.segments[first].baseOffset))
     var scanner = SegmentScanner<Disk>()
+    var hasChanged = false
     var index = first
     while index < self.segments.count {
       let scan = try scanner.scan(
         &self.segments[index], recoveryPoint: point, epochs: &self.leaderEpochs, interval: self.config.indexIntervalBytes, report: &report)
       self.logEndOffset = scan.nextOffset
+      let countBefore = self.segments.count
       if let defect = scan.defect {
+        hasChanged = true
         try self.cut(segment: index, at: scan.validEnd, defect: defect, report: &report)
         try self.dropSegments(after: index, reason: "the one before it is cut short", report: &report)
       } else if index + 1 < self.segments.count, self.segments[index + 1].baseOffset > self.recoveryPoint,
@@ -27,6 +30,7 @@ extension PartitionLog {
         // Whole batches at the end of a file can be lost without a trace in it. Gaps that compaction left lie below the point.
         try self.dropSegments(after: index, reason: "it does not begin where the one before it ends", report: &report)
       }
+      hasChanged = hasChanged || self.segments.count < countBefore
       if index < self.activeIndex { try self.segments[index].seal() }
       index += 1
     }
@@ -37,9 +41,13 @@ extension PartitionLog {
     }
     // A snapshot beyond the end tells of batches that are lost. Removed before the directory is synced: it must not come back.
     let end = self.logEndOffset
-    try self.removeSnapshots { $0 > end }
-    // What was scanned may be in the page cache only; it is synced once here, so that all of the log counts as flushed.
-    try self.syncRecovered(from: first)
+    if self.snapshots.contains(where: { $0 > end }) {
+      hasChanged = true
+      try self.removeSnapshots { $0 > end }
+    }
+    // What was read is durable since the directory was opened. What was changed here is made so now: a loss of power must not bring
+    // back what was cut off, once something else has taken its place.
+    if hasChanged { try self.syncRecovered(from: first) }
   }
 
   private mutating func cut(

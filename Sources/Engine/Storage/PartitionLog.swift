@@ -180,6 +180,7 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
   /// restart, which checks what is there.
   package mutating func takeOffline(_ reason: String) {
     if case .online = self.state { self.state = .offline(reason: reason) }
+    self.store.noteFailure()
   }
 
   /// Appends to the batch's leader epoch history: `epoch` begins at the log's end. Called when a replica becomes leader.

@@ -47,12 +47,12 @@ enum SmallFile {
 
   /// Puts `bytes` in the place of what stands at `path`: after a crash it is the old or the new, whole. The new name is
   /// durable once the directory is synced, which is left to the caller.
-  static func replace(_ path: String, with bytes: [UInt8], on disk: some DiskPort) throws(DiskError) {
+  static func replace(_ path: String, with bytes: [UInt8], on disk: some DiskPort, synced: Bool = true) throws(DiskError) {
     let temporary = path + LogFileName.temporarySuffix
     let file = try disk.open(temporary, .create)
     try file.truncate(to: 0)
     try self.write(bytes, to: file, at: 0)
-    try file.sync()
+    if synced { try file.sync() }
     try disk.rename(temporary, to: path)
   }
 

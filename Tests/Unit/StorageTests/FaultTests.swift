@@ -101,6 +101,8 @@ struct FaultyLog {
     // What was durable before is served, the rest is not.
     #expect(headers(in: try faulty.log.read(from: .zero, maxBytes: 1 << 20, upTo: Offset(2), minOneBatch: true).bytes()).count == 1)
     #expect(throws: StorageError.self) { _ = try faulty.log.read(from: Offset(1), maxBytes: 1, upTo: Offset(2), minOneBatch: true) }
+    // An orderly end of the process leaves no clean mark.
+    try faulty.store.closeCleanly()
     // The page cache took the lost pages for clean: after a loss of power the batch is gone, and the log whole.
     faulty.disk.losePower()
     try faulty.reopen()

@@ -91,10 +91,10 @@ struct LogSimulation {
       if self.chance(3) {
         self.trace.append("close")
         try log.closeCleanly()
-        self.durableCount = self.batches.count
         // Before the mark is made: if the power goes meanwhile, it may be there or not.
         self.wasClosedCleanly = true
         try store.closeCleanly(brokerEpoch: BrokerEpoch(1))
+        self.durableCount = self.batches.count
         self.durableLogStart = self.logStartOffset
       }
     } catch let error as StorageError {

@@ -31,6 +31,16 @@ int apus_sync_data(int fd) {
 #endif
 }
 
+int apus_sync_file_system(int fd) {
+#ifdef __linux__
+  return syncfs(fd);
+#else
+  // No call says when all of it is done; a full sync of one file drains the device's queue behind what sync() scheduled.
+  sync();
+  return apus_sync_data(fd);
+#endif
+}
+
 int64_t apus_free_bytes(const char *path) {
   struct statvfs figures;
   if (statvfs(path, &figures) != 0) return -1;

@@ -179,6 +179,20 @@ package final class FaultyDisk: DiskPort {
     }
   }
 
+  package func syncFileSystem(of path: String) throws(DiskError) {
+    try self.locked { state throws(DiskError) in
+      // A sync of much is no single moment: the power may go after any part of it.
+      for node in state.system.nodes.keys.sorted() {
+        guard state.system.isUnsynced(node) else { continue }
+        do throws(DiskError) { try state.check(.sync, path, changes: true) } catch {
+          if !state.isOff { state.system.sync(node, failing: true) }
+          throw error
+        }
+        state.system.sync(node)
+      }
+    }
+  }
+
   package func lock(_ path: String) throws(DiskError) -> FaultyLock {
     _ = try self.open(path, .create)
     return try self.locked { state throws(DiskError) in

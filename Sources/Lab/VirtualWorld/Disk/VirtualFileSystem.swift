@@ -129,6 +129,14 @@ struct VirtualFileSystem: Sendable {
     self.nodes[node] = .file(file)
   }
 
+  func isUnsynced(_ node: Int) -> Bool {
+    switch self.nodes[node] {
+    case .file(let file)?: !file.pending.isEmpty
+    case .directory(let directory)?: !directory.pending.isEmpty
+    case nil: false
+    }
+  }
+
   /// Everything written to the node so far survives. With `failing`, none of what was not synced ever does: the system takes
   /// the pages for clean.
   mutating func sync(_ node: Int, failing: Bool = false) {

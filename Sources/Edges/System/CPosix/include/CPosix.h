@@ -9,5 +9,8 @@ int apus_reserve(int fd, int64_t offset, int64_t length);
 /// Makes a file's contents durable, and its size with them: fdatasync, or what is as strong. 0, or -1 with errno.
 int apus_sync_data(int fd);
 
+/// Makes everything written to the file system that holds the open file `fd` durable. 0, or -1 with errno.
+int apus_sync_file_system(int fd);
+
 /// Bytes an unprivileged process can still write to the file system that holds `path`, or -1 with errno.
 int64_t apus_free_bytes(const char *path);

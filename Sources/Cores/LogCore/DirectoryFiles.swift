@@ -46,7 +46,9 @@ package struct MetaProperties: Hashable, Sendable {
     var values: [String: String] = [:]
     for line in text.split(whereSeparator: { $0 == "\n" || $0 == "\r\n" || $0 == "\r" }) {
       let line = line.drop { $0 == " " || $0 == "\t" }
-      guard let first = line.first, first != "#", first != "!", let equals = line.firstIndex(where: { $0 == "=" || $0 == ":" }) else { continue }
+      guard let first = line.first, first != "#", first != "!", let equals = line.firstIndex(where: { $0 == "=" || $0 == ":" }) else {
+        continue
+      }
       values[Self.unescaped(line[..<equals])] = Self.unescaped(line[line.index(after: equals)...])
     }
     func value(_ key: String) throws(ParseError) -> String {

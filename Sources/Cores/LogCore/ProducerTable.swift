@@ -53,7 +53,8 @@ package struct AppendedBatch: Hashable, Sendable {
   package var baseOffset: Offset { self.lastOffset + -Int64(self.offsetDelta) }
   /// Sequences wrap from `Int32.max` to 0.
   package var baseSequence: Int32 {
-    self.lastSequence >= self.offsetDelta ? self.lastSequence - self.offsetDelta
+    self.lastSequence >= self.offsetDelta
+      ? self.lastSequence - self.offsetDelta
       : Int32(truncatingIfNeeded: Int64(Int32.max) - Int64(self.offsetDelta) + Int64(self.lastSequence) + 1)
   }
 }

@@ -30,7 +30,8 @@ struct BatchCursor<File: DiskFile> {
     guard let header = self.chunk.withUnsafeBytes({ BatchHeader(reading: UnsafeRawBufferPointer(rebasing: $0[offset...])) }) else {
       throw self.corrupt("a batch header is cut short")
     }
-    guard header.magic == 2, header.batchLength >= Int32(BatchHeader.byteCount - BatchHeader.logOverhead), header.lastOffsetDelta >= 0 else {
+    guard header.magic == 2, header.batchLength >= Int32(BatchHeader.byteCount - BatchHeader.logOverhead), header.lastOffsetDelta >= 0
+    else {
       throw self.corrupt("there is no batch header")
     }
     guard self.position + Int64(header.totalByteCount) <= self.end else { throw self.corrupt("a batch goes beyond the end of the segment") }

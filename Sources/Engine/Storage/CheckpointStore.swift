@@ -84,7 +84,8 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
     let mustWrite = self.tables.withLock { tables in
       if recoveryPoint < tables.recoveryPoints.offsets[partition] ?? .zero { tables.recoveryPoints.set(recoveryPoint, of: partition) }
       if logStartOffset < tables.logStartOffsets.offsets[partition] ?? .zero { tables.logStartOffsets.set(logStartOffset, of: partition) }
-      return tables.writtenRecoveryPoints[partition] ?? .zero > recoveryPoint || tables.writtenLogStartOffsets[partition] ?? .zero > logStartOffset
+      return tables.writtenRecoveryPoints[partition] ?? .zero > recoveryPoint
+        || tables.writtenLogStartOffsets[partition] ?? .zero > logStartOffset
     }
     if mustWrite { try self.write() }
   }

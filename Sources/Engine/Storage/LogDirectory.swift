@@ -136,7 +136,9 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   /// Where a partition's log began when that was last checkpointed.
   package func checkpointedHighWatermark(of partition: TopicPartition) -> Offset? { self.checkpoints.highWatermark(of: partition) }
   /// Notes a high watermark for the next `writeCheckpoints` (`replication-offset-checkpoint`).
-  package func noteHighWatermark(_ offset: Offset, of partition: TopicPartition) { self.checkpoints.setHighWatermark(offset, of: partition) }
+  package func noteHighWatermark(_ offset: Offset, of partition: TopicPartition) {
+    self.checkpoints.setHighWatermark(offset, of: partition)
+  }
 
   /// Makes all that the logs wrote durable, writes the checkpoints and the mark of a clean shutdown, and gives the lock back.
   /// Every log must be closed. If one of them went offline there is no mark: the next start checks what is there. Blocks.

@@ -97,7 +97,8 @@ extension PartitionLog {
     batches.withUnsafeReadableBytes { bytes in
       var rest = bytes
       while let header = BatchHeader(reading: rest) {
-        guard header.magic == 2, header.batchLength >= Int32(BatchHeader.byteCount - BatchHeader.logOverhead), header.lastOffsetDelta >= 0 else {
+        guard header.magic == 2, header.batchLength >= Int32(BatchHeader.byteCount - BatchHeader.logOverhead), header.lastOffsetDelta >= 0
+        else {
           failure = .invalidBatch(reason: "there is no batch header of format 2 where one should be")
           return
         }

@@ -31,7 +31,9 @@ package struct CheckpointTicket<Disk: DiskPort>: Sendable {
 
   private func writeFiles() throws(DiskError) {
     for (offset, bytes) in self.snapshots { try SmallFile.replace(self.path(offset), with: bytes, on: self.disk) }
-    if let leaderEpochs { try SmallFile.replace(self.directory + "/" + LogFileName.leaderEpochCheckpoint, with: leaderEpochs, on: self.disk) }
+    if let leaderEpochs {
+      try SmallFile.replace(self.directory + "/" + LogFileName.leaderEpochCheckpoint, with: leaderEpochs, on: self.disk)
+    }
     for offset in self.obsolete where try self.disk.kind(of: self.path(offset)) != nil { try self.disk.removeFile(self.path(offset)) }
   }
 
@@ -85,7 +87,8 @@ extension PartitionLog {
     let bases = Set(self.segments.map { $0.baseOffset })
     let obsolete = known.dropLast(2).filter { !bases.contains($0) }
     return CheckpointTicket(
-      recoveryPoint: self.flushedOffset, generation: self.gate.generation, gate: self.gate, directory: self.directory, files: files, indexes: indexes,
+      recoveryPoint: self.flushedOffset, generation: self.gate.generation, gate: self.gate, directory: self.directory, files: files,
+      indexes: indexes,
       snapshots: snapshots, leaderEpochs: self.leaderEpochsChanged ? self.leaderEpochs.checkpointText : nil, obsolete: obsolete,
       disk: self.store.disk)
   }

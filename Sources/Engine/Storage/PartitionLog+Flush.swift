@@ -39,7 +39,8 @@ extension PartitionLog {
     let active = self.segments[self.activeIndex]
     let boundary = Boundary(offset: end, segmentBaseOffset: active.baseOffset, position: sealedOnly ? 0 : active.byteCount)
     return FlushTicket(
-      endOffset: end, generation: self.gate.generation, directoryVersion: self.directoryVersion, boundary: boundary, marks: marks, files: files,
+      endOffset: end, generation: self.gate.generation, directoryVersion: self.directoryVersion, boundary: boundary, marks: marks,
+      files: files,
       directories: self.unsyncedDirectories, disk: self.store.disk)
   }
 

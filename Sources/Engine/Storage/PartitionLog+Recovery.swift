@@ -101,7 +101,9 @@ struct SegmentScanner<Disk: DiskPort> {
     while scan.validEnd < segment.byteCount, scan.defect == nil {
       let position = scan.validEnd
       let header = try self.header(at: position, of: file, end: segment.byteCount)
-      guard let total = scan.offer(header.map { RecoveryScan.Header($0) }, remaining: segment.byteCount - position), let header else { break }
+      guard let total = scan.offer(header.map { RecoveryScan.Header($0) }, remaining: segment.byteCount - position), let header else {
+        break
+      }
       let matches = try self.checksum(of: file, at: position, byteCount: total) == header.crc
       report.scannedByteCount += total
       scan.accept(RecoveryScan.Header(header), byteCount: total, checksumMatches: matches)

@@ -42,7 +42,8 @@ extension PartitionLog {
   }
 
   /// The first of the youngest records (ListOffsets' "max timestamp"); nil if no record below `end` has a time.
-  package mutating func offsetOfMaxTimestamp(upTo end: Offset, using decompressor: Decompressor) throws(StorageError) -> TimestampedOffset? {
+  package mutating func offsetOfMaxTimestamp(upTo end: Offset, using decompressor: Decompressor) throws(StorageError) -> TimestampedOffset?
+  {
     var best: (index: Int, offset: Offset, timestamp: Timestamp)?
     for index in self.segmentIndex(for: self.logStartOffset)..<self.segments.count where self.segments[index].byteCount > 0 {
       let (timestamp, offset) = try self.maxTimestamp(in: index)
@@ -53,7 +54,8 @@ extension PartitionLog {
       let position = try self.position(of: best.offset, in: best.index)
       var cursor = try self.segments[best.index].cursor(from: position)
       if let header = try cursor.next(),
-        let found = try self.record(notOlderThan: best.timestamp, from: self.logStartOffset, header, at: position, in: best.index, decompressor)
+        let found = try self.record(
+          notOlderThan: best.timestamp, from: self.logStartOffset, header, at: position, in: best.index, decompressor)
       {
         return found
       }
@@ -90,7 +92,8 @@ extension PartitionLog {
   }
 
   private func record(
-    notOlderThan timestamp: Timestamp, from start: Offset, _ header: BatchHeader, at position: Int64, in index: Int, _ decompressor: Decompressor
+    notOlderThan timestamp: Timestamp, from start: Offset, _ header: BatchHeader, at position: Int64, in index: Int,
+    _ decompressor: Decompressor
   ) throws(StorageError) -> TimestampedOffset? {
     var records = try self.records(header, at: position, in: index, decompressor)
     while let record = try self.next(&records, at: position, in: index) {

@@ -9,7 +9,9 @@ extension PartitionLog {
   package mutating func truncate(to offset: Offset, now: Timestamp) throws(StorageError) {
     try self.requireOnline()
     guard offset < self.logEndOffset else { return }
-    guard offset > self.segments[0].baseOffset else { return try self.truncateFully(to: max(offset, self.segments[0].baseOffset), now: now) }
+    guard offset > self.segments[0].baseOffset else {
+      return try self.truncateFully(to: max(offset, self.segments[0].baseOffset), now: now)
+    }
     var index = self.segmentIndex(for: offset)
     var position = try self.position(of: offset, in: index)
     var cursor = try self.segments[index].cursor(from: position)
@@ -52,7 +54,9 @@ extension PartitionLog {
       // The new segment may have the name of an old one, which a loss of power must not bring back.
       try onDisk { () throws(DiskError) in try self.store.disk.syncDirectory(self.directory) }
     } catch {
-      if self.segments.isEmpty { self.segments = [Segment(baseOffset: offset, directory: self.directory, files: self.store.files, isNew: true, now: now)] }
+      if self.segments.isEmpty {
+        self.segments = [Segment(baseOffset: offset, directory: self.directory, files: self.store.files, isNew: true, now: now)]
+      }
       self.logEndOffset = offset
       self.logStartOffset = offset
       self.flushedOffset = offset

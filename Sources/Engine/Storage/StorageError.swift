@@ -53,7 +53,8 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
     case .producer(.outOfOrderSequence(let id, let got, let last)):
       "producer \(id) sent sequence \(got) after \(last)"
     case .producer(.invalidTransactionState(let id)): "producer \(id) has a transaction open, but sent a batch outside of it"
-    case .batchTooLarge(let byteCount, let limit): "a batch of \(byteCount) bytes is larger than a segment may be (segment.bytes = \(limit))"
+    case .batchTooLarge(let byteCount, let limit):
+      "a batch of \(byteCount) bytes is larger than a segment may be (segment.bytes = \(limit))"
     case .invalidBatch(let reason): "the batch is not valid: \(reason)"
     case .unexpectedOffset(let got, let expected): "a replicated batch begins at offset \(got), but the log ends at \(expected)"
     case .corrupt(let path, let position, let reason): "\(path) is corrupt at byte \(position): \(reason)"

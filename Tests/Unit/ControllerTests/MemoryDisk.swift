@@ -109,6 +109,12 @@ final class MemoryDisk: DiskPort {
       for name in state.directories where isIn(name) { state.durableDirectories.insert(name) }
     }
   }
+  func syncFileSystem(of path: String) throws(DiskError) {
+    self.state.withLock { state in
+      for node in state.files.values { node.content.withLock { $0.synced = $0.written } }
+      (state.durableFiles, state.durableDirectories) = (state.files, state.directories)
+    }
+  }
   func lock(_ path: String) throws(DiskError) -> Held { Held() }
   func freeByteCount(at path: String) throws(DiskError) -> Int64 { 1 << 40 }
 

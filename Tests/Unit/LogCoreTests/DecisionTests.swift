@@ -165,17 +165,24 @@ import Testing
     #expect(scan.validEnd == 200 && scan.nextOffset == Offset(25) && scan.defect == nil)
   }
 
-  @Test(arguments: [
-    (nil, 30, .cutShort), (.init(baseOffset: .zero, batchLength: 0, magic: 0, lastOffsetDelta: 0), 500, .zeros),
-    (.init(baseOffset: Offset(10), batchLength: 48, magic: 2, lastOffsetDelta: 0), 500, .invalidLength(48)),
-    (.init(baseOffset: Offset(10), batchLength: -13, magic: 2, lastOffsetDelta: 0), 500, .invalidLength(-13)),
-    (.init(baseOffset: Offset(10), batchLength: 88, magic: 1, lastOffsetDelta: 0), 500, .invalidMagic(1)),
-    (.init(baseOffset: Offset(10), batchLength: 88, magic: 2, lastOffsetDelta: -1), 500, .invalidOffsetDelta(-1)),
-    (.init(baseOffset: Offset(9), batchLength: 88, magic: 2, lastOffsetDelta: 0), 500, .offsetNotAscending(Offset(9), expected: Offset(10))),
-    (.init(baseOffset: Offset(.max), batchLength: 88, magic: 2, lastOffsetDelta: 9), 500, .offsetNotAscending(Offset(.max), expected: Offset(10))),
-    (.init(baseOffset: Offset(10), batchLength: 89, magic: 2, lastOffsetDelta: 0), 100, .cutShort),
-    (.init(baseOffset: Offset(10), batchLength: .max, magic: 2, lastOffsetDelta: 0), 100, .cutShort),
-  ] as [(RecoveryScan.Header?, Int64, RecoveryScan.Defect)])
+  @Test(
+    arguments: [
+      (nil, 30, .cutShort), (.init(baseOffset: .zero, batchLength: 0, magic: 0, lastOffsetDelta: 0), 500, .zeros),
+      (.init(baseOffset: Offset(10), batchLength: 48, magic: 2, lastOffsetDelta: 0), 500, .invalidLength(48)),
+      (.init(baseOffset: Offset(10), batchLength: -13, magic: 2, lastOffsetDelta: 0), 500, .invalidLength(-13)),
+      (.init(baseOffset: Offset(10), batchLength: 88, magic: 1, lastOffsetDelta: 0), 500, .invalidMagic(1)),
+      (.init(baseOffset: Offset(10), batchLength: 88, magic: 2, lastOffsetDelta: -1), 500, .invalidOffsetDelta(-1)),
+      (
+        .init(baseOffset: Offset(9), batchLength: 88, magic: 2, lastOffsetDelta: 0), 500,
+        .offsetNotAscending(Offset(9), expected: Offset(10))
+      ),
+      (
+        .init(baseOffset: Offset(.max), batchLength: 88, magic: 2, lastOffsetDelta: 9), 500,
+        .offsetNotAscending(Offset(.max), expected: Offset(10))
+      ),
+      (.init(baseOffset: Offset(10), batchLength: 89, magic: 2, lastOffsetDelta: 0), 100, .cutShort),
+      (.init(baseOffset: Offset(10), batchLength: .max, magic: 2, lastOffsetDelta: 0), 100, .cutShort),
+    ] as [(RecoveryScan.Header?, Int64, RecoveryScan.Defect)])
   func itStopsAt(header: RecoveryScan.Header?, remaining: Int64, defect: RecoveryScan.Defect) {
     var scan = RecoveryScan(segmentBaseOffset: Offset(10), position: 0, nextOffset: Offset(10))
     #expect(scan.offer(header, remaining: remaining) == nil)

@@ -4,7 +4,9 @@ import Model
 import Testing
 
 @Suite struct ProducerTableTests {
-  private func batch(_ sequence: Int32, count: Int32 = 1, epoch: Int16 = 0, offset: Int64, id: Int64 = 7, timestamp: Int64 = 100) -> ProducerBatch {
+  private func batch(_ sequence: Int32, count: Int32 = 1, epoch: Int16 = 0, offset: Int64, id: Int64 = 7, timestamp: Int64 = 100)
+    -> ProducerBatch
+  {
     ProducerBatch(
       producerID: ProducerID(id), epoch: ProducerEpoch(epoch), baseSequence: sequence,
       lastSequence: Int32(truncatingIfNeeded: (Int64(sequence) + Int64(count) - 1) & 0x7FFF_FFFF), baseOffset: Offset(offset),
@@ -119,7 +121,9 @@ import Testing
   @Test func names() {
     #expect(LogFileName.name(Offset(42), .log) == "00000000000000000042.log")
     #expect(LogFileName.parse("00000000000000000042.timeindex")?.offset == Offset(42))
-    for name in ["42.log", "00000000000000000042.foo", "0000000000000000004x.log", "+0000000000000000042.log", "00000000000000000042.log.deleted"] {
+    for name in [
+      "42.log", "00000000000000000042.foo", "0000000000000000004x.log", "+0000000000000000042.log", "00000000000000000042.log.deleted",
+    ] {
       #expect(LogFileName.parse(name) == nil, "\(name)")
     }
     #expect(LogFileName.partition(ofDirectory: "a-b.c_d-12") == TopicPartition("a-b.c_d", PartitionID(12)))
@@ -136,15 +140,22 @@ import Testing
     var bytes: [UInt8] = []
     OffsetIndexEntry(offset: Offset(1_000_258), position: 0x0304).encode(baseOffset: Offset(1_000_000), into: &bytes)
     #expect(bytes == [0, 0, 1, 2, 0, 0, 3, 4])
-    #expect(OffsetIndexEntry(decoding: bytes, at: 0, baseOffset: Offset(1_000_000)) == OffsetIndexEntry(offset: Offset(1_000_258), position: 0x0304))
+    #expect(
+      OffsetIndexEntry(decoding: bytes, at: 0, baseOffset: Offset(1_000_000))
+        == OffsetIndexEntry(offset: Offset(1_000_258), position: 0x0304))
     bytes = [9]
     TimeIndexEntry(timestamp: Timestamp(0x0102), offset: Offset(1_000_003)).encode(baseOffset: Offset(1_000_000), into: &bytes)
     #expect(bytes == [9, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 3])
-    #expect(TimeIndexEntry(decoding: bytes, at: 1, baseOffset: Offset(1_000_000)) == TimeIndexEntry(timestamp: Timestamp(0x0102), offset: Offset(1_000_003)))
+    #expect(
+      TimeIndexEntry(decoding: bytes, at: 1, baseOffset: Offset(1_000_000))
+        == TimeIndexEntry(timestamp: Timestamp(0x0102), offset: Offset(1_000_003)))
   }
 
   @Test func checkpoints() {
-    let offsets = [TopicPartition("b", PartitionID(0)): Offset(5), TopicPartition("a", PartitionID(10)): Offset(7), TopicPartition("a", PartitionID(2)): Offset(6)]
+    let offsets = [
+      TopicPartition("b", PartitionID(0)): Offset(5), TopicPartition("a", PartitionID(10)): Offset(7),
+      TopicPartition("a", PartitionID(2)): Offset(6),
+    ]
     #expect(CheckpointText.text(of: offsets) == "0\n3\na 2 6\na 10 7\nb 0 5\n")
     #expect(CheckpointText.offsets(of: CheckpointText.text(of: offsets)) == offsets)
     #expect(CheckpointText.offsets(of: "0\n0\n") == [:])
@@ -168,9 +179,14 @@ import Testing
     #expect(properties == MetaProperties(clusterID: "abc=", nodeID: NodeID(3), directoryID: id))
     #expect(try MetaProperties(text: properties.text, newDirectoryID: .zero) == properties)
     #expect(try MetaProperties(text: "version=1\ncluster.id=a\nnode.id=1\n", newDirectoryID: id).directoryID == id)
-    #expect(throws: MetaProperties.ParseError.missing("cluster.id")) { try MetaProperties(text: "version=1\nnode.id=1", newDirectoryID: id) }
-    #expect(throws: MetaProperties.ParseError.invalid("version", "0")) { try MetaProperties(text: "version=0\nbroker.id=1", newDirectoryID: id) }
-    #expect(LogDirectoryFile.brokerEpoch(ofCleanShutdown: LogDirectoryFile.cleanShutdownText(brokerEpoch: BrokerEpoch(12))) == BrokerEpoch(12))
+    #expect(throws: MetaProperties.ParseError.missing("cluster.id")) {
+      try MetaProperties(text: "version=1\nnode.id=1", newDirectoryID: id)
+    }
+    #expect(throws: MetaProperties.ParseError.invalid("version", "0")) {
+      try MetaProperties(text: "version=0\nbroker.id=1", newDirectoryID: id)
+    }
+    #expect(
+      LogDirectoryFile.brokerEpoch(ofCleanShutdown: LogDirectoryFile.cleanShutdownText(brokerEpoch: BrokerEpoch(12))) == BrokerEpoch(12))
     #expect(LogDirectoryFile.brokerEpoch(ofCleanShutdown: "") == nil)
   }
 }

@@ -137,9 +137,10 @@ struct FaultyLog {
     faulty.disk.killProcess()
     try faulty.reopen()
     #expect(faulty.log.logEndOffset == Offset(3))
-    #expect(faulty.report.notices.contains {
-      if case .tailTruncated(_, Int64(3 * size), Int64(2 * size), .wrongChecksum) = $0 { true } else { false }
-    })
+    #expect(
+      faulty.report.notices.contains {
+        if case .tailTruncated(_, Int64(3 * size), Int64(2 * size), .wrongChecksum) = $0 { true } else { false }
+      })
   }
 
   @Test func recoveryReadsFromTheRecoveryPointOnly() throws {

@@ -24,7 +24,9 @@ extension LogSimulation {
     self.epochFloor = max(self.epochFloor, self.logStartOffset)
     for batch in visible where batch.header.baseOffset.rawValue >= self.epochFloor {
       guard log.leaderEpochs.epoch(at: batch.header.baseOffset) == batch.header.partitionLeaderEpoch else {
-        throw Failure(description: "offset \(batch.header.baseOffset): epoch \(batch.header.partitionLeaderEpoch) expected in \(log.leaderEpochs.entries)")
+        throw Failure(
+          description:
+            "offset \(batch.header.baseOffset): epoch \(batch.header.partitionLeaderEpoch) expected in \(log.leaderEpochs.entries)")
       }
     }
   }
@@ -41,11 +43,15 @@ extension LogSimulation {
     guard Array(readable.prefix(found.count).map { $0.header }) == found else {
       throw Failure(description: "reading from \(from) up to \(end), \(maxBytes) bytes: found offsets \(found.map { $0.baseOffset })")
     }
-    if let last = found.last, slice.nextOffset < last.nextOffset { throw Failure(description: "next offset \(slice.nextOffset) after \(last.lastOffset)") }
+    if let last = found.last, slice.nextOffset < last.nextOffset {
+      throw Failure(description: "next offset \(slice.nextOffset) after \(last.lastOffset)")
+    }
     if found.isEmpty, let first = readable.first, minOneBatch || first.bytes.count <= maxBytes {
       throw Failure(description: "nothing read from \(from) up to \(end), \(maxBytes) bytes, though a batch is there")
     }
-    if slice.byteCount > maxBytes, found.count > 1 || !minOneBatch { throw Failure(description: "\(slice.byteCount) bytes read, \(maxBytes) asked for") }
+    if slice.byteCount > maxBytes, found.count > 1 || !minOneBatch {
+      throw Failure(description: "\(slice.byteCount) bytes read, \(maxBytes) asked for")
+    }
   }
 
   private mutating func compareTimestamps(_ log: inout PartitionLog<FaultyDisk>, _ visible: [StoredBatch]) throws {

@@ -63,7 +63,8 @@ struct LogSimulation {
     self.disk = FaultyDisk(seed: seed)
     var generator = SeededGenerator(seed: seed ^ 0x5EED)
     self.config = LogConfig(
-      segmentBytes: Int.random(in: 400...4000, using: &generator), segmentAge: .milliseconds(Int.random(in: 500...20_000, using: &generator)),
+      segmentBytes: Int.random(in: 400...4000, using: &generator),
+      segmentAge: .milliseconds(Int.random(in: 500...20_000, using: &generator)),
       segmentIndexBytes: Int.random(in: 24...400, using: &generator), indexIntervalBytes: Int.random(in: 0...400, using: &generator),
       retentionBytes: Int64.random(in: 500...20_000, using: &generator), retentionAge: nil)
     self.generator = generator
@@ -134,10 +135,13 @@ struct LogSimulation {
       self.durableLogStart = 0
       self.epochFloor = 0
       self.sequences = [:]
-      return try PartitionLog.create(in: store, topicPartition: self.partition, topicID: .zero, config: self.config, now: Timestamp(self.clock))
+      return try PartitionLog.create(
+        in: store, topicPartition: self.partition, topicID: .zero, config: self.config, now: Timestamp(self.clock))
     }
     var (log, report) = try PartitionLog.open(in: store, topicPartition: self.partition, config: self.config, now: Timestamp(self.clock))
-    self.trace.append("open: \(log.logStartOffset)..<\(log.logEndOffset), clean \(report.wasClean), recovery point \(report.recoveryPoint), \(report.notices)")
+    self.trace.append(
+      "open: \(log.logStartOffset)..<\(log.logEndOffset), clean \(report.wasClean), from \(report.recoveryPoint), \(report.notices)"
+    )
     try self.compareAfterRestart(&log)
     return log
   }
@@ -145,7 +149,9 @@ struct LogSimulation {
   /// What recovery found must be a prefix of what was appended, with everything that was durable in it.
   private mutating func compareAfterRestart(_ log: inout PartitionLog<FaultyDisk>) throws {
     // The start may be an older one, whose checkpoint was written; never one that was not reached.
-    guard (self.durableLogStart...self.logStartOffset).contains(log.logStartOffset.rawValue) else { throw Failure(description: "log start \(log.logStartOffset), expected \(self.durableLogStart)...\(self.logStartOffset)") }
+    guard (self.durableLogStart...self.logStartOffset).contains(log.logStartOffset.rawValue) else {
+      throw Failure(description: "log start \(log.logStartOffset), expected \(self.durableLogStart)...\(self.logStartOffset)")
+    }
     let found = try log.readAll()
     var position = 0
     var count = self.batches.count
@@ -165,7 +171,8 @@ struct LogSimulation {
     if self.survivesWhole { self.durableCount = self.batches.count }
     self.survivesWhole = false
     guard count >= self.durableCount else {
-      throw Failure(description: "\(self.durableCount - count) durable batches are lost (of \(self.durableCount)), the log ends at \(log.logEndOffset)")
+      throw Failure(
+        description: "\(self.durableCount - count) durable batches are lost (of \(self.durableCount)), the log ends at \(log.logEndOffset)")
     }
     self.batches.removeSubrange(count...)
     if let last = self.batches.last, last.header.lastOffset < log.logStartOffset {
@@ -182,7 +189,9 @@ struct LogSimulation {
     self.durableCount = self.batches.count
     // Sequences of batches that are lost are free again.
     self.sequences = [:]
-    for batch in self.batches where batch.header.producerID.rawValue >= 0 { self.sequences[batch.header.producerID.rawValue] = batch.header.lastSequence }
+    for batch in self.batches where batch.header.producerID.rawValue >= 0 {
+      self.sequences[batch.header.producerID.rawValue] = batch.header.lastSequence
+    }
     try self.compare(&log)
   }
 
@@ -226,7 +235,8 @@ struct LogSimulation {
     var builder = RecordBatchBuilder(attributes)
     var timestamps: [Int64] = []
     for _ in 0..<Int.random(in: 1...4, using: &self.generator) {
-      let value = [UInt8](repeating: UInt8.random(in: 0...255, using: &self.generator), count: Int.random(in: 0...120, using: &self.generator))
+      let value = [UInt8](
+        repeating: UInt8.random(in: 0...255, using: &self.generator), count: Int.random(in: 0...120, using: &self.generator))
       timestamps.append(self.clock + Int64.random(in: -400...400, using: &self.generator))
       value.withUnsafeBytes { try! builder.append(timestamp: Timestamp(timestamps.last!), key: nil, value: $0) }
     }
@@ -245,7 +255,8 @@ struct LogSimulation {
     guard stored.bytes.count <= self.config.segmentBytes else { return }
     // In the model before it is in the log: if the power goes now, it may be there or not.
     self.batches.append(stored)
-    self.trace.append("append \(stored.header.baseOffset)...\(stored.header.lastOffset) producer \(stored.header.producerID) sequence \(stored.header.baseSequence)")
+    let (first, last) = (stored.header.baseOffset, stored.header.lastOffset)
+    self.trace.append("append \(first)...\(last) producer \(stored.header.producerID) sequence \(stored.header.baseSequence)")
     let result: AppendResult
     if self.chance(5) {
       result = try log.appendAsFollower(ByteBuffer(bytes: stored.bytes), now: Timestamp(self.clock))!
@@ -272,7 +283,9 @@ struct LogSimulation {
   }
 
   private mutating func truncate(_ log: inout PartitionLog<FaultyDisk>) throws {
-    guard let batch = self.batches.randomElement(using: &self.generator), batch.header.lastOffset.rawValue >= self.logStartOffset else { return }
+    guard let batch = self.batches.randomElement(using: &self.generator), batch.header.lastOffset.rawValue >= self.logStartOffset else {
+      return
+    }
     let target = batch.header.baseOffset + Int64.random(in: 0...Int64(batch.header.lastOffsetDelta), using: &self.generator)
     let kept = self.batches.firstIndex { $0.header.lastOffset >= target } ?? self.batches.count
     guard kept >= (self.batches.firstIndex { $0.header.lastOffset.rawValue >= self.logStartOffset } ?? 0) else { return }
@@ -285,9 +298,13 @@ struct LogSimulation {
     self.durableLogStart = min(self.durableLogStart, self.logStartOffset)
     self.durableCount = min(self.durableCount, self.batches.count)
     self.sequences = [:]
-    for batch in self.batches where batch.header.producerID.rawValue >= 0 { self.sequences[batch.header.producerID.rawValue] = batch.header.lastSequence }
+    for batch in self.batches where batch.header.producerID.rawValue >= 0 {
+      self.sequences[batch.header.producerID.rawValue] = batch.header.lastSequence
+    }
     let end = self.batches.last?.header.nextOffset ?? log.logEndOffset
-    guard log.logEndOffset == end else { throw Failure(description: "truncated to \(target), the log ends at \(log.logEndOffset), not \(end)") }
+    guard log.logEndOffset == end else {
+      throw Failure(description: "truncated to \(target), the log ends at \(log.logEndOffset), not \(end)")
+    }
     try self.compare(&log)
   }
 
@@ -318,11 +335,15 @@ struct LogSimulation {
   }
 
   private mutating func repeatLast(_ log: inout PartitionLog<FaultyDisk>) throws {
-    guard let last = self.batches.last(where: { $0.header.producerID.rawValue >= 0 }), last.header.lastOffset.rawValue >= self.logStartOffset else { return }
+    guard let last = self.batches.last(where: { $0.header.producerID.rawValue >= 0 }),
+      last.header.lastOffset.rawValue >= self.logStartOffset
+    else { return }
     let batch = ByteBuffer(bytes: last.bytes)
     let before = log.logEndOffset
     let result = try log.append(last.header, batch: batch, leaderEpoch: LeaderEpoch(self.epoch), now: Timestamp(self.clock))
-    guard result.isDuplicate, result.baseOffset == last.header.baseOffset, result.lastOffset == last.header.lastOffset, log.logEndOffset == before else {
+    guard result.isDuplicate, result.baseOffset == last.header.baseOffset, result.lastOffset == last.header.lastOffset,
+      log.logEndOffset == before
+    else {
       throw Failure(description: "a repeated batch of producer \(last.header.producerID) was appended at \(result.baseOffset) again")
     }
   }

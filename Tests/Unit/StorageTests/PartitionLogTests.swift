@@ -11,7 +11,9 @@ import Testing
 import VirtualWorld
 
 @Suite struct PartitionLogTests {
-  private func batch(_ index: Int = 0) -> ByteBuffer { makeBatch(values: [Array("value \(index)".utf8)], baseTimestamp: 1_000 + Int64(index)) }
+  private func batch(_ index: Int = 0) -> ByteBuffer {
+    makeBatch(values: [Array("value \(index)".utf8)], baseTimestamp: 1_000 + Int64(index))
+  }
 
   @Test func readsRefuseWhatIsOutOfRange() throws {
     var faulty = try FaultyLog()
@@ -42,7 +44,9 @@ import VirtualWorld
     let size = faulty.disk.contents(of: faulty.path(FaultyLog.segment))!.count
     var wrong = header(of: self.batch())
     wrong.batchLength += 1
-    #expect(throws: StorageError.self) { _ = try faulty.log.append(wrong, batch: self.batch(), leaderEpoch: LeaderEpoch(0), now: Timestamp(0)) }
+    #expect(throws: StorageError.self) {
+      _ = try faulty.log.append(wrong, batch: self.batch(), leaderEpoch: LeaderEpoch(0), now: Timestamp(0))
+    }
     let large = makeBatch(values: [[UInt8](repeating: 0, count: 600)])
     #expect(throws: StorageError.batchTooLarge(byteCount: large.readableBytes, limit: 500)) { try faulty.log.append(large) }
     var damaged = makeBatch(values: [[1]], baseOffset: 1)
@@ -106,7 +110,8 @@ import VirtualWorld
     try faulty.store.writeCheckpoints()
     let removal = try faulty.log.delete(id: KafkaUUID(high: 1, low: 2))
     #expect(throws: StorageError.notFound(path: "/data/t-0")) { try faulty.log.append(self.batch()) }
-    var next = try PartitionLog.create(in: faulty.store, topicPartition: faulty.partition, topicID: nil, config: LogConfig(), now: Timestamp(0))
+    var next = try PartitionLog.create(
+      in: faulty.store, topicPartition: faulty.partition, topicID: nil, config: LogConfig(), now: Timestamp(0))
     #expect(try next.append(self.batch()).baseOffset == .zero)
     #expect(try faulty.store.list().deleted == [removal.path])
     try removal.run()
@@ -137,8 +142,9 @@ import VirtualWorld
     let config = LogConfig(holdsUnsyncedFiles: false)
     var logs: [PartitionLog<PosixDisk>] = []
     for index in 0..<100 {
-      logs.append(try PartitionLog.create(
-        in: store, topicPartition: TopicPartition("t", PartitionID(Int32(index))), topicID: nil, config: config, now: Timestamp(0)))
+      logs.append(
+        try PartitionLog.create(
+          in: store, topicPartition: TopicPartition("t", PartitionID(Int32(index))), topicID: nil, config: config, now: Timestamp(0)))
     }
     for round in 0..<3 { for index in logs.indices { try logs[index].append(self.batch(round)) } }
     #expect(store.files.openCount <= 16)

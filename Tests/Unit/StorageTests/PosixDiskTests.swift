@@ -29,7 +29,8 @@ final class TemporaryDirectory {
     let directory = TemporaryDirectory()
     var store = try directory.open()
     let config = LogConfig(segmentBytes: 40_000)
-    var log = try PartitionLog.create(in: store, topicPartition: self.partition, topicID: KafkaUUID(high: 1, low: 2), config: config, now: Timestamp(0))
+    var log = try PartitionLog.create(
+      in: store, topicPartition: self.partition, topicID: KafkaUUID(high: 1, low: 2), config: config, now: Timestamp(0))
     var expected: [UInt8] = []
     for index in 0..<500 {
       let batch = makeBatch(values: (0...index % 3).map { Array("value \(index) \($0)".utf8) }, baseTimestamp: Int64(index))

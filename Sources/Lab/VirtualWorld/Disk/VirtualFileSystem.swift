@@ -166,7 +166,8 @@ struct VirtualFileSystem: Sendable {
         self.nodes[number] = .file(FileNode(contents: file.durable, durable: file.durable, pending: []))
       case .directory(var directory):
         // File systems keep the order of changes to names (they log them), but not how many of them reached the disk.
-        let kept = modes == [.all] ? 0 : modes == [.none] ? directory.pending.count : Int.random(in: 0...directory.pending.count, using: &generator)
+        let kept =
+          modes == [.all] ? 0 : modes == [.none] ? directory.pending.count : Int.random(in: 0...directory.pending.count, using: &generator)
         for change in directory.pending.prefix(kept) { change.apply(to: &directory.durable) }
         self.nodes[number] = .directory(DirectoryNode(names: directory.durable, durable: directory.durable, pending: []))
       }

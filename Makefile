@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test run bench build tidy fuzz clean
+.PHONY: help demo test run bench micro build tidy fuzz clean
 
 RELEASE := swift build -c release --static-swift-stdlib --product apus
 APUS := .build/release/apus
@@ -31,8 +31,16 @@ run: build ## a broker on 127.0.0.1:9092 with its data in ./apus-data
 bench: build ## the standard benchmarks; results under Benchmarks/results
 	Benchmarks/standard.sh
 
+fuzz: ## coverage-guided fuzzing of everything that reads foreign bytes; FUZZ_SECONDS for each target
+	@.ci/setup build
+	Tests/Fuzz/run.sh
+
+micro: ## the microbenchmarks of codecs, batches, checksums, appends and reads
+	@.ci/setup build
+	cd Benchmarks && swift package --allow-writing-to-package-directory benchmark
+
 tidy: ## only the checks of layering, size and style
 	swift test --filter Tidy
 
 clean: ## remove everything that was built
-	rm -rf .build Benchmarks/.build
+	rm -rf .build Benchmarks/.build Tests/Fuzz/.build

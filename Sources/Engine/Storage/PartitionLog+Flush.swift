@@ -28,14 +28,17 @@ extension PartitionLog {
   package mutating func beginFlush(sealedOnly: Bool = false) throws(StorageError) -> FlushTicket<Disk>? {
     try self.requireOnline()
     let end = sealedOnly ? self.activeSegmentBaseOffset : self.logEndOffset
-    guard end > self.flushedOffset || !self.unsyncedDirectories.isEmpty || self.unsyncedMetadata != nil else { return nil }
+    guard end > self.flushedOffset || !self.unsyncedDirectories.isEmpty || self.isMetadataUnsynced else { return nil }
     var files: [Disk.File] = []
     var marks: [(segment: Offset, byteCount: Int64)] = []
     for segment in self.segments where segment.isUnsynced && segment.baseOffset < end {
       files.append(try onDisk { () throws(DiskError) in try segment.file() })
       marks.append((segment.baseOffset, segment.byteCount))
     }
-    if let file = self.unsyncedMetadata { files.append(file) }
+    if self.isMetadataUnsynced {
+      let path = self.directory + "/" + LogFileName.partitionMetadata
+      files.append(try onDisk { () throws(DiskError) in try self.store.disk.open(path, .readWrite) })
+    }
     let active = self.segments[self.activeIndex]
     let boundary = Boundary(offset: end, segmentBaseOffset: active.baseOffset, position: sealedOnly ? 0 : active.byteCount)
     return FlushTicket(
@@ -55,7 +58,7 @@ extension PartitionLog {
       self.segments[index].syncedByteCount = max(self.segments[index].syncedByteCount, mark.byteCount)
       if !self.segments[index].isUnsynced { self.segments[index].unsyncedFile = nil }
     }
-    self.unsyncedMetadata = nil
+    self.isMetadataUnsynced = false
     if ticket.directoryVersion == self.directoryVersion { self.unsyncedDirectories = [] }
     if ticket.endOffset > self.flushedOffset { self.boundaries.rememberFlush(ticket.boundary) }
     self.flushedOffset = max(self.flushedOffset, min(ticket.endOffset, self.logEndOffset))

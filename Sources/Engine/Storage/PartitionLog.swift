@@ -56,7 +56,8 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
   var unsyncedDirectories: [String] = []
   /// Counts the names added, so that a flush knows whether one came after it began.
   var directoryVersion: UInt64 = 0
-  var unsyncedMetadata: Disk.File?
+  /// `partition.metadata` was written and not synced yet.
+  var isMetadataUnsynced = false
   /// Counts the truncations: a ticket from before one must not vouch for what came after.
   let gate = SnapshotGate()
   var boundaries = BoundaryCache()
@@ -115,7 +116,7 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
       if let topicID {
         let file = try disk.open(directory + "/" + LogFileName.partitionMetadata, .create)
         try SmallFile.write(Array(PartitionMetadataFile.text(topicID: topicID).utf8), to: file, at: 0)
-        log.unsyncedMetadata = config.holdsUnsyncedFiles ? file : nil
+        log.isMetadataUnsynced = true
       }
     }
     try log.addSegment(now: now)
@@ -125,12 +126,11 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
 
   /// Makes the file of a new active segment at the end of the log. If that fails the log is as before.
   mutating func addSegment(now: Timestamp) throws(StorageError) {
-    var segment = Segment(baseOffset: self.logEndOffset, directory: self.directory, files: self.store.files, isNew: true, now: now)
+    let segment = Segment(baseOffset: self.logEndOffset, directory: self.directory, files: self.store.files, isNew: true, now: now)
     try onDisk { () throws(DiskError) in
       let file = try segment.log.open(.create)
       // A file of this name can only be what a failed roll or a crash left behind.
       if try file.byteCount() > 0 { try file.truncate(to: 0) }
-      if self.config.holdsUnsyncedFiles { segment.unsyncedFile = file }
     }
     self.segments.append(segment)
     self.directoryVersion += 1

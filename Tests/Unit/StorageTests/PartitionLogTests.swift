@@ -160,6 +160,26 @@ import VirtualWorld
     #expect(store.files.openCount == 0)
   }
 
+  #if os(Linux)
+    @Test func newPartitionsHoldNoFilesOpenBeyondTheLimit() throws {
+      let directory = TemporaryDirectory()
+      let store = try directory.open(openFilesMax: 16)
+      var logs: [PartitionLog<PosixDisk>] = []
+      for index in 0..<100 {
+        let partition = TopicPartition("t", PartitionID(Int32(index)))
+        logs.append(
+          try PartitionLog.create(in: store, topicPartition: partition, topicID: .metadataTopic, config: LogConfig(), now: Timestamp(0)))
+      }
+      // Other tests run beside this one, so only the files in this directory are counted.
+      let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").filter { name in
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(name)"))?.hasPrefix(directory.path) ?? false
+      }
+      #expect(open.count <= 17)
+      for index in logs.indices { try logs[index].flush() }
+      #expect(logs.allSatisfy { !$0.hasUnflushed })
+    }
+  #endif
+
   @Test func reservedBlocksAreGivenBackAtARoll() throws {
     let directory = TemporaryDirectory()
     let store = try directory.open()

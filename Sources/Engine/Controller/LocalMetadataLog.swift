@@ -165,7 +165,7 @@ package final class LocalMetadataLog<Env: Environment>: MetadataLogPort {
         try ticket.run()
         let (flushed, listener) = self.state.withLock { state in (state.log.completeFlush(ticket), state.listener) }
         listener?(.committed(upTo: flushed))
-        try self.checkpointIfDue()
+        self.checkpointIfDue()
       } catch {
         let reason = "\(error)"
         let listener = self.state.withLock { state in
@@ -181,14 +181,14 @@ package final class LocalMetadataLog<Env: Environment>: MetadataLogPort {
 
   /// Moves the recovery point up, so that a start after a crash need not check the whole log. It reaches the disk with the
   /// directory's checkpoints, which the directory's owner writes.
-  private func checkpointIfDue() throws(StorageError) {
-    let ticket = try self.state.withLock { state throws(StorageError) -> CheckpointTicket<Env.Disk>? in
+  private func checkpointIfDue() {
+    // A checkpoint that fails, or cannot begin, costs time at the next start and nothing else: the log itself is synced.
+    let ticket = self.state.withLock { state -> CheckpointTicket<Env.Disk>? in
       guard state.bytesSinceCheckpoint >= Self.checkpointBytes else { return nil }
       state.bytesSinceCheckpoint = 0
-      return try state.log.beginCheckpoint()
+      do throws(StorageError) { return try state.log.beginCheckpoint() } catch { return nil }
     }
     guard let ticket else { return }
-    // A checkpoint that fails costs time at the next start and nothing else: the log itself is synced.
     let failed: Bool
     do throws(DiskError) {
       try ticket.run()

@@ -112,7 +112,11 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
             table.isChanged = false
             return table.offsets
           }
-          return (take(&tables.recoveryPoints), take(&tables.logStartOffsets), take(&tables.highWatermarks))
+          let taken = (take(&tables.recoveryPoints), take(&tables.logStartOffsets), take(&tables.highWatermarks))
+          // From here on a crash may bring back the old file or the new one, so that `lower` and `forget` have to reckon with both.
+          if let recovery = taken.0 { tables.writtenRecoveryPoints.merge(recovery) { max($0, $1) } }
+          if let starts = taken.1 { tables.writtenLogStartOffsets.merge(starts) { max($0, $1) } }
+          return taken
         }
         do throws(DiskError) {
           if let recovery { try self.write(recovery, LogDirectoryFile.recoveryPoints) }

@@ -12,7 +12,7 @@ package struct SegmentRemoval<Disk: DiskPort>: Sendable {
   let paths: [String]
   let disk: Disk
 
-  /// Renames the files to `.deleted`, oldest first. On the background lane.
+  /// Renames the files to `.deleted`, oldest first. By the log's owner, before anybody can make the same paths anew.
   package func mark() throws(DiskError) {
     for path in self.paths where try self.disk.kind(of: path) != nil { try self.disk.rename(path, to: path + LogFileName.deletedSuffix) }
   }
@@ -56,10 +56,17 @@ extension PartitionLog {
       config: self.config, now: now)
     guard !decision.reasons.isEmpty else { return nil }
     if decision.rollsActiveSegment { try self.rollActive(now: now) }
-    // The producers of what goes are known from the snapshot at the first segment that stays, so that has to be there first.
-    if !self.pendingSnapshots.isEmpty, let ticket = try self.beginCheckpoint(snapshotAtEnd: false) {
-      try onDisk { () throws(DiskError) in try ticket.run() }
-      self.completeCheckpoint(ticket)
+    // The producers of what goes are known from the snapshot at the first segment that stays, so that should be there first. On a
+    // disk that is full it cannot be, and space counts for more: without it a restart merely knows fewer producers of long ago.
+    if !self.pendingSnapshots.isEmpty {
+      do throws(StorageError) {
+        if let ticket = try self.beginCheckpoint(snapshotAtEnd: false) {
+          try onDisk { () throws(DiskError) in try ticket.run() }
+          self.completeCheckpoint(ticket)
+        }
+      } catch {
+        guard case .disk(let cause) = error, cause.kind == .noSpace else { throw error }
+      }
     }
     let removed = Array(self.segments[..<decision.reasons.count])
     self.segments.removeFirst(removed.count)

@@ -179,7 +179,9 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
   /// reach the disk, so nothing may be appended, and only what is below `flushedOffset` is read. There is no way back but a
   /// restart, which checks what is there.
   package mutating func takeOffline(_ reason: String) {
-    if case .online = self.state { self.state = .offline(reason: reason) }
+    // A log that was closed or deleted meanwhile has nothing left that could fail, and its directory may still be closed cleanly.
+    guard case .online = self.state else { return }
+    self.state = .offline(reason: reason)
     self.store.noteFailure()
   }
 

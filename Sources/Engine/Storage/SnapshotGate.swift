@@ -5,15 +5,17 @@ import Synchronization
 /// A ticket writes its files inside of the gate and only if no truncation began since; a truncation raises the generation, and
 /// finds every file that was written before in its place when it has passed.
 final class SnapshotGate: Sendable {
-  private let current = Mutex<UInt64>(0)
+  private let passing = Mutex<Void>(())
+  /// Read by those who hold a partition's lock, who must not wait for files that are being written.
+  private let current = Atomic<UInt64>(0)
 
-  var generation: UInt64 { self.current.withLock { $0 } }
-  func close() { self.current.withLock { $0 += 1 } }
+  var generation: UInt64 { self.current.load(ordering: .acquiring) }
+  func close() { self.passing.withLock { _ in _ = self.current.add(1, ordering: .acquiringAndReleasing) } }
 
   /// Runs `body` unless the generation has moved on. Truncations wait for it.
   func pass<Failure: Error>(_ generation: UInt64, _ body: () throws(Failure) -> Void) throws(Failure) {
-    let result = self.current.withLock { current in
-      Result { () throws(Failure) in if current == generation { try body() } }
+    let result = self.passing.withLock { _ in
+      Result { () throws(Failure) in if self.generation == generation { try body() } }
     }
     try result.get()
   }

@@ -41,6 +41,9 @@ package struct RecoveryReport: Hashable, Sendable {
   package var logEndOffset: Offset = .zero
   package var notices: [StorageNotice] = []
 
+  /// Whether anything was checked, cut or repaired. After a `kill -9` thousands of logs may need none of it.
+  package var isWorthTelling: Bool { self.scannedByteCount > 0 || self.removedByteCount > 0 || !self.notices.isEmpty }
+
   package init(topicPartition: TopicPartition, wasClean: Bool, recoveryPoint: Offset) {
     (self.topicPartition, self.wasClean, self.recoveryPoint) = (topicPartition, wasClean, recoveryPoint)
   }

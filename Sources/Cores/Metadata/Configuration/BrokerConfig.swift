@@ -171,7 +171,8 @@ private struct LayersReader {
     let bound = all.filter { !controllerNames.contains($0.name) }
     if bound.isEmpty { throw .invalid("listeners", self.layers.value("listeners") ?? "", "at least one listener for clients is needed") }
     guard let text = self.text("advertised.listeners") else { return (bound, bound) }
-    let advertised = try parseListeners(text, config: "advertised.listeners", protocols: protocols)
+    let advertised = try parseListeners(text, config: "advertised.listeners", protocols: brokerProtocols)
+      .filter { !controllerNames.contains($0.name) }
     for listener in advertised {
       if !bound.contains(where: { $0.name == listener.name }) {
         throw .invalid("advertised.listeners", listener.description, "there is no listener of that name in listeners")

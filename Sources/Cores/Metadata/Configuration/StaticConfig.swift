@@ -55,7 +55,7 @@ package struct StaticConfig: Sendable, Hashable {
       }
     }
     for (name, value) in environment.sorted(by: { $0.name < $1.name }) where name.hasPrefix(environmentPrefix) {
-      if otherVariables.contains(name) { continue }
+      if otherVariables.contains(name) || isServiceVariable(name) { continue }
       switch environmentKey(name) {
       case .success(let key): self.set(key, value, .environment(variable: name), &problems)
       case .failure(let problem): problems.append(problem.description)
@@ -105,6 +105,11 @@ let environmentPrefix = "APUS_"
 /// The variable that sets a key: `log.retention.ms` is `APUS_LOG_RETENTION_MS`.
 package func environmentVariable(forKey key: String) -> String {
   environmentPrefix + String(decoding: key.uppercased().utf8.map { $0 == UInt8(ascii: ".") ? UInt8(ascii: "_") : $0 }, as: UTF8.self)
+}
+
+/// What Kubernetes puts into every container's environment for a service that is called "apus": nobody's configuration.
+private func isServiceVariable(_ name: String) -> Bool {
+  name.hasPrefix(environmentPrefix + "PORT") || name.hasPrefix(environmentPrefix + "SERVICE_")
 }
 
 /// Finds the key a variable stands for. `_` may be a dot or an underscore of the key, which only the list of known keys can tell.

@@ -12,6 +12,7 @@ extension Broker {
       let partitions = topic.partitions.map { asked -> DeleteRecordsResponse.DeleteRecordsPartitionResult in
         let found = catalog.partition(.name(topic.name), PartitionID(asked.partitionIndex))
         let outcome = found.flatMap { partition -> Result<Offset, ErrorCode.Refusal> in
+          if HostedTopic<Env>.isInternal(topic.name) { return .failure(ErrorCode.Refusal(code: .invalidTopicException)) }
           // Segments of these are compacted, not cut, so their start does not move (Kafka's rule as well).
           guard catalog.topic(.name(topic.name))?.config.cleanupPolicy.contains(.delete) == true else {
             return .failure(ErrorCode.Refusal(code: .policyViolation))

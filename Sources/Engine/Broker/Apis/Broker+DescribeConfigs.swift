@@ -9,7 +9,9 @@ extension Broker {
     let catalog = self.catalog
     let layers = self.configLayers(catalog.image)
     var response = DescribeConfigsResponse()
-    for resource in request.resources {
+    // A resource takes a few bytes to name and kilobytes to describe: named again and again, it is described once.
+    var described: Set<DescribeConfigsRequest.DescribeConfigsResource> = []
+    for resource in request.resources where described.insert(resource).inserted {
       var result = DescribeConfigsResponse.DescribeConfigsResult(
         errorMessage: nil, resourceType: resource.resourceType, resourceName: resource.resourceName)
       switch self.descriptions(of: resource, catalog.image, layers) {

@@ -28,11 +28,8 @@ extension Broker {
     }
   }
 
-  /// Renames a removed segment's files now and deletes them when no reader can need them any more.
+  /// Deletes the renamed files of removed segments when no reader can need them any more.
   private func remove(_ removal: SegmentRemoval<Env.Disk>) {
-    do throws(DiskError) { try removal.mark() } catch {
-      return self.events.record(.backgroundWorkFailed(what: "renaming removed segments", cause: .disk(error)))
-    }
     self.background.after(removal.delay) {
       do throws(DiskError) { try removal.remove() } catch {
         self.events.record(.backgroundWorkFailed(what: "removing old segments", cause: .disk(error)))

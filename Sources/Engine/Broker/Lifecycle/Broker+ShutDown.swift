@@ -12,29 +12,31 @@ extension Broker {
     let began = self.environment.now()
     self.events.record(.shutdownBegan)
     self.background.stop()
-    // Behind the flush that may be running, so that the two do not meet in one log.
-    self.environment.submit(to: .sync(logDirectory: 0)) {
-      let partitions = self.catalog.hostedPartitions
-      // What waits for the disk gets its acknowledgement; what waits for anything else is told to go on elsewhere.
-      for partition in partitions { partition.flush() }
-      var isClean = true
-      for partition in partitions {
-        let highWatermark = partition.highWatermark
-        do throws(StorageError) {
-          try partition.close()
-          self.logDirectory.noteHighWatermark(highWatermark, of: partition.topicPartition)
-        } catch {
-          isClean = false
-          self.events.record(.partitionOffline(partition.topicPartition, cause: error))
-        }
-        isClean = isClean && !partition.hasFailed
+    // Behind the background work and the flush that may be running, so that they do not meet in one log.
+    self.environment.submit(to: .background) { self.environment.submit(to: .sync(logDirectory: 0)) { self.closeLogs(began, done) } }
+  }
+
+  private func closeLogs(_ began: Instant, _ done: @escaping @Sendable () -> Void) {
+    let partitions = self.catalog.hostedPartitions
+    // What waits for the disk gets its acknowledgement; what waits for anything else is told to go on elsewhere.
+    for partition in partitions { partition.flush() }
+    var isClean = true
+    for partition in partitions {
+      let highWatermark = partition.highWatermark
+      do throws(StorageError) {
+        try partition.close()
+        self.logDirectory.noteHighWatermark(highWatermark, of: partition.topicPartition)
+      } catch {
+        isClean = false
+        self.events.record(.partitionOffline(partition.topicPartition, cause: error))
       }
-      self.controller.close { [isClean] error in
-        if let error { self.events.record(.metadataCloseFailed(error)) }
-        self.closeDirectory(isClean: isClean && error == nil)
-        self.events.record(.shutdownEnded(took: self.environment.now() - began))
-        done()
-      }
+      isClean = isClean && !partition.hasFailed
+    }
+    self.controller.close { [isClean] error in
+      if let error { self.events.record(.metadataCloseFailed(error)) }
+      self.closeDirectory(isClean: isClean && error == nil)
+      self.events.record(.shutdownEnded(took: self.environment.now() - began))
+      done()
     }
   }
 

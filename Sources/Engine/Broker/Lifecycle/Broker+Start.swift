@@ -50,7 +50,7 @@ extension Broker {
   ) throws(ControllerLoadError) -> LocalMetadataLog<Env> {
     do throws(MetadataLogError) {
       let (log, report) = try LocalMetadataLog.open(environment: environment, store: directory, config: config)
-      if let report, !report.wasClean || !report.notices.isEmpty { events.record(.logRecovered(report)) }
+      if let report, report.isWorthTelling { events.record(.logRecovered(report)) }
       return log
     } catch {
       throw .log(error)
@@ -65,11 +65,11 @@ extension Broker {
     do throws(StorageError) { found = try self.logDirectory.list() } catch { return done(.failure(.storage(error))) }
     for notice in found.notices { self.events.record(.storageNotice(notice)) }
     self.removeLeftovers(found.deleted)
-    let present = self.setStraysAside(found.partitions, image)
+    let (present, unreadable) = self.setStraysAside(found.partitions, image)
     self.events.record(
       .logDirectoryOpened(
         path: self.logDirectory.path, partitionCount: present.count, wasClosedCleanly: self.logDirectory.wasClosedCleanly))
-    PartitionLoading(broker: self, image: image, present: present).start { topics in
+    PartitionLoading(broker: self, image: image, present: present, unreadable: unreadable).start { topics in
       self.publish(self.catalog.updated(image: image, removing: [], adding: topics))
       self.metadata.attach(after: image.offset) { self.apply($0, $1) }
       self.register { result in
@@ -115,8 +115,13 @@ extension Broker {
 
   /// Which of the partitions found belong here. A directory of a topic that is no more, or that another of the same name has replaced, is
   /// renamed so that nothing is written into it, and kept: if the metadata is wrong about it, the records are still there.
-  private func setStraysAside(_ found: [TopicPartition], _ image: MetadataImage) -> Set<TopicPartition> {
+  ///
+  /// `unreadable` are those of which it cannot be told: they stay as they are and out of service.
+  private func setStraysAside(
+    _ found: [TopicPartition], _ image: MetadataImage
+  ) -> (present: Set<TopicPartition>, unreadable: Set<TopicPartition>) {
     var present: Set<TopicPartition> = []
+    var unreadable: Set<TopicPartition> = []
     for partition in found where partition.topic != TopicName.clusterMetadata {
       let registered = image.topic(partition.topic).flatMap { topic in topic[partition.partition].map { (topic.id, $0) } }
       var reason = "the metadata has no such partition"
@@ -131,7 +136,10 @@ extension Broker {
             stored == id || stored == nil
             ? "this broker is not one of its replicas" : "it belongs to another topic of this name, \(stored!)"
         } catch {
-          reason = error.description
+          // Whose it is cannot be told just now, which is no reason to begin anew in its place.
+          self.events.record(.partitionOffline(partition, cause: error))
+          unreadable.insert(partition)
+          continue
         }
       }
       let path = self.logDirectory.directory(of: partition)
@@ -144,7 +152,7 @@ extension Broker {
         self.events.record(.backgroundWorkFailed(what: "setting \(path) aside (\(reason))", cause: .disk(error)))
       }
     }
-    return present
+    return (present, unreadable)
   }
 }
 
@@ -160,14 +168,16 @@ private final class PartitionLoading<Env: Environment>: Sendable {
   private let defaults: TopicConfig
   private let topics: [TopicImage]
   private let present: Set<TopicPartition>
+  private let unreadable: Set<TopicPartition>
   private let state: Mutex<State>
 
-  init(broker: Broker<Env>, image: MetadataImage, present: Set<TopicPartition>) {
+  init(broker: Broker<Env>, image: MetadataImage, present: Set<TopicPartition>, unreadable: Set<TopicPartition>) {
     self.broker = broker
     self.image = image
     self.defaults = broker.topicDefaults(image)
     self.topics = image.topicsByName
     self.present = present
+    self.unreadable = unreadable
     self.state = Mutex(State(workersLeft: broker.config.recoveryThreads, topics: Array(repeating: nil, count: self.topics.count)))
   }
 
@@ -202,6 +212,7 @@ private final class PartitionLoading<Env: Environment>: Sendable {
     let slots = topic.partitions.enumerated().map { index, partition -> HostedTopic<Env>.Slot in
       guard partition.isReplica(self.broker.config.nodeID) else { return .elsewhere }
       let name = TopicPartition(topic.name, PartitionID(Int32(index)))
+      if self.unreadable.contains(name) { return .offline }
       guard self.present.contains(name) else { return self.broker.create(name, topic.id, partition, config) }
       return self.broker.load(name, topic.id, partition, config)
     }
@@ -218,7 +229,7 @@ extension Broker {
     do throws(StorageError) {
       let (log, report) = try PartitionLog.open(
         in: self.logDirectory, topicPartition: partition, config: settings.log, now: self.environment.wallClock())
-      if !report.wasClean || !report.notices.isEmpty { self.events.record(.logRecovered(report)) }
+      if report.isWorthTelling { self.events.record(.logRecovered(report)) }
       let highWatermark = self.logDirectory.checkpointedHighWatermark(of: partition)
       return .hosted(self.serve(log, topicID, image, settings, highWatermark: highWatermark))
     } catch {

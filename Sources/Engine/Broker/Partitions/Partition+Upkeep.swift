@@ -36,6 +36,8 @@ extension Partition {
       do throws(StorageError) {
         let removal = try state.log.applyRetention(highWatermark: state.leader.highWatermark, now: now)
         state.leader.handle(.logStartAdvanced(to: state.log.logStartOffset), into: &effects)
+        // Under the lock, as a deletion is: files are renamed by their paths, and a topic that is made anew has the same ones.
+        do throws(DiskError) { try removal?.mark() } catch { throw .disk(error) }
         return .success(removal)
       } catch {
         return .failure(error)

@@ -222,7 +222,8 @@ final class Partition<Env: Environment>: Sendable {
       let ticket = try self.state.withLock { state throws(StorageError) in
         var none: [Machine.Effect] = []
         state.leader.handle(.flushBegan, into: &none)
-        return try state.log.beginFlush()
+        // Closed or deleted since it was asked for: whoever did that has seen to what was appended.
+        return state.log.state == .online ? try state.log.beginFlush() : nil
       }
       do throws(DiskError) { try ticket?.run() } catch { return self.fail(.disk(error)) }
       self.step { state, effects in

@@ -9,7 +9,8 @@ import Wire
 
 @testable import KafkaClient
 
-@Suite(.timeLimit(.minutes(1))) struct ConsumerTests {
+/// One after another: times are part of what is tested.
+@Suite(.serialized, .timeLimit(.minutes(1))) struct ConsumerTests {
   private let partition = KafkaClient.TopicPartition(topic: "t", partition: 0)
 
   /// A cluster whose log has batches of these values.

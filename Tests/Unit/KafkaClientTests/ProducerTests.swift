@@ -7,7 +7,8 @@ import Wire
 
 @testable import KafkaClient
 
-@Suite(.timeLimit(.minutes(1))) struct ProducerTests {
+/// One after another: times are part of what is tested.
+@Suite(.serialized, .timeLimit(.minutes(1))) struct ProducerTests {
   private func withProducer(
     _ cluster: FakeCluster, _ change: (inout ProducerConfiguration) -> Void = { _ in },
     _ body: (KafkaProducer) async throws -> Void

@@ -42,7 +42,7 @@ def test_a_topic_deleted_under_load_does_not_spoil_the_stop(start, topic):
          "--bootstrap", running.address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(0.5)
     apus("topic", "delete", topic, "--bootstrap", running.address)
-    producer.wait(30)
+    assert producer.wait(30) == 1, "the benchmark should say that its topic is gone"
     apus("produce", topic + "-stays", "--bootstrap", running.address, input="still served\n")
     assert running.stop() == 0
     assert marked_as_clean(running), running.log_text()

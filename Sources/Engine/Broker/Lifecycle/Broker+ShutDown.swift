@@ -19,7 +19,8 @@ extension Broker {
   private func closeLogs(_ began: Instant, _ done: @escaping @Sendable () -> Void) {
     let partitions = self.catalog.hostedPartitions
     // What waits for the disk gets its acknowledgement; what waits for anything else is told to go on elsewhere.
-    for partition in partitions { partition.flush() }
+    // A partition without unflushed records has nobody waiting, and is synced with all others when the directory is closed.
+    for partition in partitions where partition.hasUnflushedRecords { partition.flush() }
     var isClean = true
     for partition in partitions {
       let highWatermark = partition.highWatermark

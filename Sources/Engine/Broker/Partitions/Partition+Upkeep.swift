@@ -62,6 +62,8 @@ extension Partition {
     self.state.withLock { $0.log.completeCheckpoint(ticket) }
   }
 
+  var hasUnflushedRecords: Bool { self.state.withLock { $0.log.flushedOffset < $0.log.logEndOffset } }
+
   var highWatermark: Offset { self.state.withLock { $0.leader.highWatermark } }
 
   /// Forgets idempotent producers that were silent for long. On the background lane.

@@ -58,6 +58,7 @@ enum BenchRunner {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: min(options.threads, options.connections))
     var lanes: [NIOLoopBound<any BenchLane>] = []
     var connections: [BrokerConnection] = []
+    let outcome: Result<BenchReport, any Error>
     do {
       for (address, partitions) in target.lanes(connections: options.connections) {
         let connection = try await BrokerConnection.connect(to: address, configuration, on: group.next()).get()
@@ -80,17 +81,18 @@ enum BenchRunner {
       let seconds = Double((MonotonicClock.now() - start).wholeNanoseconds) / 1e9
       let own = ProcessMeter.ownCPUSeconds() - ownBefore
       let after = meter?.read()
-      try await Self.close(connections, group)
       if let failure { throw failure }
-      return BenchReport(
-        name: name, parameters: parameters, records: total.records, bytes: total.bytes, seconds: seconds, latency: total.latency,
-        latencyOf: latencyOf, clientCPUSeconds: own,
-        brokerCPUSeconds: after.flatMap { after in before.map { after.cpuSeconds - $0.cpuSeconds } },
-        brokerPeakByteCount: after?.peakResidentByteCount)
+      outcome = .success(
+        BenchReport(
+          name: name, parameters: parameters, records: total.records, bytes: total.bytes, seconds: seconds, latency: total.latency,
+          latencyOf: latencyOf, clientCPUSeconds: own,
+          brokerCPUSeconds: after.flatMap { after in before.map { after.cpuSeconds - $0.cpuSeconds } },
+          brokerPeakByteCount: after?.peakResidentByteCount))
     } catch {
-      try? await Self.close(connections, group)
-      throw error
+      outcome = .failure(error)
     }
+    try await Self.close(connections, group)
+    return try outcome.get()
   }
 
   private static func close(_ connections: [BrokerConnection], _ group: MultiThreadedEventLoopGroup) async throws {

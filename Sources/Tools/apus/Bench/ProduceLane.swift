@@ -48,6 +48,7 @@ final class ProduceLane: BenchLane {
   private var inFlight = 0
   private var waiting: (index: Int, due: Instant?)?
   private var isOver = false
+  private var hasFailed = false
   private var result = LaneResult()
   private let promise: EventLoopPromise<LaneResult>
 
@@ -110,7 +111,7 @@ final class ProduceLane: BenchLane {
       self.waiting = nil
       self.send(next.index, intended: next.due ?? now)
     }
-    if self.isOver, self.inFlight == 0 { self.promise.succeed(self.result) }
+    if self.isOver, self.inFlight == 0, !self.hasFailed { self.promise.succeed(self.result) }
   }
 
   private func send(_ index: Int, intended: Instant) {
@@ -154,10 +155,10 @@ final class ProduceLane: BenchLane {
   }
 
   private func fail(_ error: KafkaError) {
-    // The promise keeps the first failure; what else is under way ends with the connection.
-    if self.isOver, self.inFlight > 0 { return }
+    // The first failure counts; what else is under way ends with the connection.
+    if self.hasFailed { return }
+    self.hasFailed = true
     self.isOver = true
-    self.inFlight = .max
     self.promise.fail(error)
     self.connection.close(error)
   }

@@ -137,9 +137,11 @@ extension PartitionLog {
           try SmallFile.replace(path, with: snapshot.bytes, on: self.store.disk, synced: false)
         }
         if self.leaderEpochsChanged {
-          // Rarely so; and torn, it would cost the next start a walk through the whole log.
+          // Torn, it would cost the next start a walk through the whole log, so that it is synced where there is something to walk
+          // through. An empty log notes its epoch anew at every start, and there may be thousands of those.
           let path = self.directory + "/" + LogFileName.leaderEpochCheckpoint
-          try SmallFile.replace(path, with: Array(self.leaderEpochs.checkpointText.utf8), on: self.store.disk)
+          let hasRecords = self.logEndOffset > self.segments[0].baseOffset
+          try SmallFile.replace(path, with: Array(self.leaderEpochs.checkpointText.utf8), on: self.store.disk, synced: hasRecords)
         }
       }
       self.store.checkpoints.setClosed(self.topicPartition, at: self.logEndOffset)

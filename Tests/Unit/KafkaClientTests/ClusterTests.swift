@@ -31,6 +31,29 @@ import Wire
     #expect(backoff.next(using: &generator) <= .milliseconds(60))
   }
 
+  // MARK: Connections
+
+  @Test(.timeLimit(.minutes(1))) func anAnswerOutOfTurnFailsEveryRequest() async throws {
+    let cluster = try await FakeCluster()
+    cluster.misbehave(.metadata, .silence)
+    let client = ClusterClient(cluster.configuration)
+    let kinds = try await client.onLoop {
+      @Sendable func kind(_ answer: EventLoopFuture<MetadataResponse>) -> EventLoopFuture<KafkaError.Kind?> {
+        answer.map { _ in nil }.flatMapErrorThrowing { KafkaError(wrapping: $0).kind }
+      }
+      return client.anyConnection().flatMap { connection in
+        let unanswered = kind(connection.send(MetadataRequest()))
+        return unanswered.and(kind(connection.send(MetadataRequest()))).map { [$0, $1] }
+      }
+    }
+    #expect(kinds == [.malformed, .malformed])
+    _ = try await client.onLoop {
+      client.close()
+      return client.eventLoop.makeSucceededVoidFuture()
+    }
+    await cluster.stop()
+  }
+
   // MARK: Versions
 
   private func table(_ ranges: [(ApiKey, ClosedRange<Int16>)]) -> VersionTable {

@@ -139,6 +139,18 @@ import Wire
     }
   }
 
+  @Test func aLeaderThatIsNoBrokerIsWaitedFor() async throws {
+    let cluster = try await self.cluster([["a"]])
+    cluster.moveLeader(to: 9)
+    try await self.withConsumer(cluster) { consumer in
+      consumer.assign([self.partition: .earliest])
+      while cluster.count(.metadata) < 3 { try await Task.sleep(for: .milliseconds(5)) }
+      cluster.moveLeader(to: 1)
+      let found = try await self.values(consumer)
+      #expect(found == ["a"])
+    }
+  }
+
   @Test func anOffsetThatIsNotThere() async throws {
     let cluster = try await self.cluster([["a"]])
     try await self.withConsumer(cluster) { consumer in
@@ -201,6 +213,32 @@ import Wire
     #expect(state.takeWish() == true)
     #expect(state.takeWish() == false, "once")
     #expect(state.takeFetches(now: .origin) { _ in true }.map(\.offset) == [1])
+  }
+
+  @Test func aWaitThatEndsAfterTheLookIsNotForgotten() throws {
+    var configuration = ConsumerConfiguration(ClientConfiguration(bootstrap: []))
+    configuration.client.retryBackoff = .milliseconds(10)
+    var state = ConsumerState(configuration)
+    var generator = SeededGenerator(seed: 1)
+    let partitions = (0..<2).map { KafkaClient.TopicPartition(topic: "t", partition: $0) }
+    // One that fetches and one that looks up its start: both wait.
+    state.assign([partitions[0]: .offset(0), partitions[1]: .earliest])
+    let orders = state.takeFetches(now: .origin) { _ in true } + state.takeLookups(now: .origin) { _ in true }.map(\.order)
+    #expect(orders.map(\.partition) == partitions)
+    #expect(state.nextDeadline == nil)
+    for order in orders {
+      state.failed(order, KafkaError(.connection, "gone"), promptly: false, now: .origin, using: &generator)
+    }
+    let first = try #require(state.nextDeadline)
+    #expect(first > .origin)
+    let before = first + .nanoseconds(-1)
+    #expect(state.takeLookups(now: before) { _ in true }.isEmpty)
+    #expect(state.takeFetches(now: before) { _ in true }.isEmpty)
+    #expect(state.nextDeadline == first, "nobody has looked since it ended")
+    let later = Instant.origin + .seconds(1)
+    #expect(state.takeLookups(now: later) { _ in true }.count == 1)
+    #expect(state.takeFetches(now: later) { _ in true }.count == 1)
+    #expect(state.nextDeadline == nil, "both are under way")
   }
 
   @Test func answersFromBeforeASeekAreIgnored() throws {

@@ -51,6 +51,18 @@ import Wire
     }
   }
 
+  @Test func aLeaderThatIsNoBrokerIsWaitedFor() async throws {
+    let cluster = try await FakeCluster()
+    cluster.moveLeader(to: 9)
+    try await self.withProducer(cluster) { producer in
+      try await producer.enqueue(self.record(0))
+      while cluster.count(.metadata) < 3 { try await Task.sleep(for: .milliseconds(5)) }
+      cluster.moveLeader(to: 1)
+      await producer.flush()
+      #expect(try cluster.values() == ["0"])
+    }
+  }
+
   @Test func aNamedLeaderIsFollowedAtOnceAndOrderKept() async throws {
     let cluster = try await FakeCluster(brokers: 2)
     cluster.moveLeader(to: 1)

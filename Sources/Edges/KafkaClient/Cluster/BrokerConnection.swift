@@ -210,9 +210,11 @@ package final class BrokerConnection: ChannelInboundHandler, @unchecked Sendable
     guard let correlationID = body.getInteger(at: body.readerIndex, as: Int32.self) else {
       throw KafkaError(.malformed, "\(self.address) sent an answer of \(body.readableBytes) bytes")
     }
-    guard let request = self.pending.popFirst(), request.correlationID == correlationID else {
+    // The one that is due stays among those that wait until it is its turn, so that it fails with them.
+    guard let request = self.pending.first, request.correlationID == correlationID else {
       throw KafkaError(.malformed, "\(self.address) answered request \(correlationID), which is not the one that is due")
     }
+    self.pending.removeFirst()
     request.complete(.success(body))
   }
 

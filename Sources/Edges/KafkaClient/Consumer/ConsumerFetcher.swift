@@ -82,15 +82,20 @@ final class ConsumerFetcher: @unchecked Sendable {
   }
 
   private func arm() {
-    let now = MonotonicClock.now()
     var deadline: Instant?
-    self.access { deadline = $0.nextDeadline(now: now) }
+    self.access { deadline = $0.nextDeadline }
     guard let deadline else { return }
+    let now = MonotonicClock.now()
+    // What was sent may have failed at once, and have looked and armed already.
+    self.timer?.cancel()
     self.timer = self.cluster.eventLoop.scheduleTask(in: .nanoseconds(max(0, (deadline - now).wholeNanoseconds))) { self.pump() }
   }
 
+  /// Nil, too, if the leader is not among the brokers that the cluster names: only newer metadata can tell where it is.
   private func leader(of partition: TopicPartition) -> Int32? {
-    guard let leader = self.cluster.metadata.partition(partition.partition, of: partition.topic)?.leader, leader >= 0 else { return nil }
+    guard let leader = self.cluster.metadata.partition(partition.partition, of: partition.topic)?.leader,
+      self.cluster.metadata.brokers[leader] != nil
+    else { return nil }
     return leader
   }
 

@@ -54,6 +54,8 @@ package struct ConsumerState: Sendable {
   private var nextGeneration: UInt64 = 0
   package private(set) var queuedByteCount = 0
   package var isClosed = false
+  /// The time at which `takeLookups` or `takeFetches` was last called.
+  private var lookedAt = Instant.origin
   /// Bytes queued when a fetch was withheld for lack of room. Nil: none was.
   private var withheldAt: Int?
 
@@ -111,6 +113,7 @@ package struct ConsumerState: Sendable {
   /// Partitions whose start must be looked up now. `accepts` says whether the partition's leader can be asked. They count as busy until
   /// `located` or `failed`.
   package mutating func takeLookups(now: Instant, accepts: (TopicPartition) -> Bool) -> [(order: Order, start: StartPosition)] {
+    self.lookedAt = now
     var lookups: [(order: Order, start: StartPosition)] = []
     for partition in self.order {
       guard let reading = self.readings[partition], let start = reading.start, Self.isFree(reading, now), accepts(partition)
@@ -123,6 +126,7 @@ package struct ConsumerState: Sendable {
 
   /// Partitions to fetch now. `accepts` says whether the partition's leader can be asked. They count as busy until answered.
   package mutating func takeFetches(now: Instant, accepts: (TopicPartition) -> Bool) -> [Order] {
+    self.lookedAt = now
     self.withheldAt = nil
     guard self.queuedByteCount < self.configuration.prefetchByteCount else {
       self.withheldAt = self.queuedByteCount
@@ -149,9 +153,10 @@ package struct ConsumerState: Sendable {
     !reading.isBusy && !reading.isFailed && reading.notBefore <= now
   }
 
-  /// When a wait after a failure is over.
-  package func nextDeadline(now: Instant) -> Instant? {
-    self.readings.values.lazy.filter { !$0.isFailed && $0.notBefore > now }.map(\.notBefore).min()
+  /// When to look again, if nothing else happens before: a wait after a failure is over. It may lie in the past: a wait counts as over
+  /// only once somebody has looked after its end, for one that ends between the look and this question would be forgotten.
+  package var nextDeadline: Instant? {
+    self.readings.values.lazy.filter { !$0.isFailed && $0.notBefore > self.lookedAt }.map(\.notBefore).min()
   }
 
   // MARK: Answers

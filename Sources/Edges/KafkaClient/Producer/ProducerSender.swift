@@ -77,7 +77,8 @@ final class ProducerSender: @unchecked Sendable {
   }
 
   private func serve(_ leader: Int32, now: Instant) {
-    guard leader >= 0 else { return self.askForMetadata() }
+    // A leader that is not among the brokers is as good as none: only newer metadata can tell where it is.
+    guard self.cluster.metadata.brokers[leader] != nil else { return self.askForMetadata() }
     guard let connection = self.cluster.openConnection(to: leader) else { return self.connect(to: leader) }
     while self.inFlight[leader, default: 0] < self.configuration.inFlightMax {
       var batches: [Batch] = []

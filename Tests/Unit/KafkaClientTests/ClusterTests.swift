@@ -35,7 +35,7 @@ import Wire
 
   @Test(.timeLimit(.minutes(1))) func anAnswerOutOfTurnFailsEveryRequest() async throws {
     let cluster = try await FakeCluster()
-    cluster.misbehave(.metadata, .silence)
+    cluster.misbehave(.metadata, .omission)
     let client = ClusterClient(cluster.configuration)
     let kinds = try await client.onLoop {
       @Sendable func kind(_ answer: EventLoopFuture<MetadataResponse>) -> EventLoopFuture<KafkaError.Kind?> {

@@ -14,8 +14,10 @@ final class FakeCluster: Sendable {
     case refuse(ErrorCode, namesLeader: Bool)
     /// Does what was asked and closes the connection instead of answering.
     case closeAfterwards
-    /// Never answers.
+    /// Never answers, nor anything that comes later on the connection: answers keep the order of requests.
     case silence
+    /// Never answers, but answers what comes later on the connection, which no broker may do.
+    case omission
   }
 
   struct State: Sendable {
@@ -143,7 +145,8 @@ private final class FakeConnection: ChannelInboundHandler {
       if api == .apiVersions { return answer(self.apiVersions(.unsupportedVersion), version: 0) }
       throw WireError.unsupportedVersion(message: "\(api)", version: version)
     }
-    if case .silence? = misbehaviour { return }
+    if case .silence? = misbehaviour { return self.isHolding = true }
+    if case .omission? = misbehaviour { return }
     var refusal: (code: ErrorCode, namesLeader: Bool)?
     if case .refuse(let code, let namesLeader)? = misbehaviour { refusal = (code, namesLeader) }
     switch api {

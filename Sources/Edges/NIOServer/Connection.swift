@@ -102,7 +102,8 @@ package final class Connection: ChannelInboundHandler, @unchecked Sendable {
       }
       self.slotBeingServed = nil
       self.writeReady()
-    } while self.context != nil && self.source.machine.hasReady
+      // What was written may have made room for a request that had to wait; nobody else would come back for it.
+    } while self.context != nil && (self.source.machine.hasReady || self.front != nil && self.source.machine.canServe)
     self.source.machine.splitter.settle(to: self.loop.buffers)
     self.isServing = false
     self.closeIfDone()

@@ -69,6 +69,9 @@ package struct ConnectionMachine {
       && self.outboundByteCount < self.limits.outboundByteCountMax
   }
 
+  /// A request is here, whole, and may be served now.
+  package var canServe: Bool { self.mayServe && self.splitter.hasFrame }
+
   /// The socket should be read. False while requests that are already here must wait.
   package var wantsRead: Bool { self.mayServe && !self.inputIsClosed && !self.splitter.hasFrame }
 

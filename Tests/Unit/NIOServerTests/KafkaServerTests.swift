@@ -116,7 +116,18 @@ private func request(_ command: EchoHandler.Command, _ rest: [UInt8] = []) -> [U
     #expect(served < 20, "served \(served)")
     #expect(residentByteCount() - before < 32 << 20)
     // Then it reads after all, and gets everything.
-    for _ in 0..<200 where client.receiveFrame().count < EchoHandler.fileByteCount { Issue.record("an answer is missing") }
+    for _ in 0..<200 where client.receiveFrame().count < EchoHandler.fileByteCount { return Issue.record("an answer is missing") }
+  }
+
+  /// Every answer is over the limit, so that each request behind it has to wait until it was written; and no further bytes come
+  /// from the client that would make anybody look again.
+  @Test func requestsThatWaitForRoomAreServedWhenThereIsSome() throws {
+    let fixture = try ServerFixture { $0.outboundByteCountMax = 1 }
+    let client = fixture.client()
+    client.send((0..<50).flatMap { request(.echo, [UInt8($0)]) })
+    for round in 0..<50 {
+      if client.receiveFrame() != [1, UInt8(round)] { return Issue.record("answer \(round) is missing") }
+    }
   }
 
   @Test func requestsOverTheLimitWait() throws {

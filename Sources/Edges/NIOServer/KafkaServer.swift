@@ -1,7 +1,7 @@
 import Base
 package import Broker
 package import NIOCore
-import NIOPosix
+package import NIOPosix
 import Synchronization
 
 /// The listeners of a node and the event loops behind them.
@@ -10,7 +10,7 @@ import Synchronization
 /// clients queue in the kernel. `stop` ends it all and blocks.
 package final class KafkaServer: Sendable {
   private let acceptGroup: MultiThreadedEventLoopGroup
-  private let dataGroup: MultiThreadedEventLoopGroup
+  package let dataGroup: MultiThreadedEventLoopGroup
   private let loops: [DataLoop]
   private let limits: ServerLimits
   private let quota = ConnectionQuota()
@@ -33,6 +33,7 @@ package final class KafkaServer: Sendable {
 
   /// The loop for work that must not wait for data: accepting, timers of the node.
   package var controlLoop: any EventLoop { self.acceptGroup.any() }
+  package var controlGroup: any EventLoopGroup { self.acceptGroup }
 
   /// Connections that are open now.
   package var connectionCount: Int { self.quota.total }

@@ -1,15 +1,18 @@
 package import Base
 package import Model
 
-/// Everything a node needs from outside itself: a disk, clocks, timers, threads for blocking work, and randomness.
+/// Everything a node needs from outside itself: a disk, a network, clocks, timers, threads for blocking work, and
+/// randomness.
 ///
-/// Production is real files, NIO's timers and threads; the simulator is one thread, virtual time and a seeded generator.
+/// Production is real files, NIO's sockets, timers and threads; the simulator is one thread, virtual time and a seeded generator.
 /// Engine code is generic over it (`Environment`), never existential, so that the hot path is specialised.
 package protocol Environment: Sendable {
   associatedtype Disk: DiskPort
+  associatedtype Network: NetworkPort
   associatedtype Timer: TimerHandle
 
   var disk: Disk { get }
+  var network: Network { get }
 
   /// The node's monotonic clock.
   func now() -> Instant

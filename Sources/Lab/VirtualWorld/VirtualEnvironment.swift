@@ -60,6 +60,8 @@ package final class VirtualEnvironment: Environment {
 
   package func entropy() -> UInt64 { self.state.withLock { $0.generator.next() } }
 
+  package var network: IsolatedNetwork { IsolatedNetwork { self.submit(to: .background, $0) } }
+
   // MARK: - What the test does
 
   /// Lets work of `lane` pile up until it is released.

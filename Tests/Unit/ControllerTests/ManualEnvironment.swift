@@ -2,6 +2,7 @@ import Base
 import Environment
 import Model
 import Synchronization
+import VirtualWorld
 
 /// An environment on a memory disk whose blocking work runs when the test says so, on the test's thread.
 final class ManualEnvironment: Environment {
@@ -14,6 +15,7 @@ final class ManualEnvironment: Environment {
     var generator: SeededGenerator
   }
   let disk: MemoryDisk
+  var network: IsolatedNetwork { IsolatedNetwork { self.submit(to: .background, $0) } }
   private let state: Mutex<State>
 
   init(disk: MemoryDisk = MemoryDisk(), seed: UInt64 = 1) {

@@ -3,6 +3,7 @@ import Broker
 import Logging
 import Metadata
 import NIOCore
+import NIONetwork
 import NIOServer
 import Storage
 
@@ -53,10 +54,12 @@ struct Node {
     }
     let endpoints = AdvertisedListeners(config.broker, bound: bound, hostName: { Process.resolvableHostName })
     for warning in endpoints.warnings { log.warning("\(warning)") }
+    let network = NIONetwork(
+      controlGroup: server.controlGroup, dataGroup: server.dataGroup, frameByteCountMax: config.broker.requestBytesMax)
     let broker: NodeBroker
     do throws(BrokerStartError) {
       broker = try NodeBroker.open(
-        environment: ServerEnvironment(lanes: lanes, loop: server.controlLoop), staticConfig: config.settings,
+        environment: ServerEnvironment(network: network, lanes: lanes, loop: server.controlLoop), staticConfig: config.settings,
         endpoints: endpoints.listeners, events: events)
     } catch {
       throw StartError(error)

@@ -2,6 +2,7 @@ import Base
 import Environment
 import Model
 import NIOCore
+import NIONetwork
 import NIOServer
 import PosixDisk
 
@@ -16,6 +17,7 @@ import PosixDisk
 /// The real world: files, the system's clocks, event-loop timers, threads, and the system's randomness.
 struct ServerEnvironment: Environment {
   let disk = PosixDisk()
+  let network: NIONetwork
   let lanes: WorkLanes
   /// Where timers run that are set by threads which have no event loop.
   let loop: any EventLoop

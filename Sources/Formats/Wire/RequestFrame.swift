@@ -1,6 +1,5 @@
 import Model
 package import NIOCore
-package import Wire
 
 /// Requests as they go over the wire (a 4-byte length, the header, the body), and the way back.
 package enum RequestFrame {

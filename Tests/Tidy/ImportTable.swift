@@ -4,7 +4,7 @@ enum ImportTable {
   static let layers = ["Ground", "Formats", "Cores", "Engine", "Edges", "Lab", "Tools"]
 
   private static let ground = ["Base", "Model"]
-  private static let formats = ["Compression", "Records", "Wire"]
+  private static let formats = ["Compression", "JSON", "Records", "Wire"]
   private static let cores = ["Metadata", "Replication", "LogCore"]
   private static let engine = ["Environment", "Storage", "Peers", "Controller", "Broker"]
   private static let edges = ["NIOServer", "NIONetwork", "PosixDisk", "Observability", "KafkaClient"]
@@ -15,6 +15,7 @@ enum ImportTable {
     "Model": ["Base"],
     "Compression": ["Base", "CZstd", "CLZ4", "CSnappy", "CZlib"],
     "Records": ["Base", "Model", "Compression", "NIOCore"],
+    "JSON": [],
     "Wire": ["Base", "Model", "NIOCore"],
     "Metadata": ["Base", "Model", "Collections", "HashTreeCollections"],
     "Replication": ["Base", "Model", "Collections"],
@@ -22,7 +23,10 @@ enum ImportTable {
     "Environment": ["Base", "Model", "NIOCore"],
     "Storage": ["Base", "Model", "Records", "Compression", "LogCore", "Environment", "NIOCore", "Collections"],
     "Peers": ["Base", "Model", "Wire", "Environment", "NIOCore"],
-    "Controller": ["Base", "Model", "Wire", "Records", "Metadata", "LogCore", "Storage", "Environment", "NIOCore"],
+    "Controller": [
+      "Base", "Model", "Compression", "JSON", "Wire", "Records", "Election", "Raft", "Metadata", "LogCore", "Storage", "Environment",
+      "Peers", "NIOCore",
+    ],
     "Broker": Set(Self.ground + Self.formats + Self.cores + ["Environment", "Storage", "Controller", "NIOCore", "Collections"]),
     "PosixDisk": ["Base", "Environment", "CPosix", "NIOCore"],
     "NIOServer": ["Base", "Model", "Wire", "Environment", "Broker", "NIOCore", "NIOPosix"],

@@ -1,6 +1,7 @@
 import Base
 import Compression
 import Foundation
+import JSON
 import LogCore
 import Model
 import NIOCore

@@ -1,3 +1,5 @@
+import JSON
+
 /// The result of one run, for people and for programs.
 struct BenchReport {
   var name: String

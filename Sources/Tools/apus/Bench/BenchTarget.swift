@@ -1,4 +1,5 @@
 import Base
+import JSON
 import KafkaClient
 import Model
 import NIOCore

@@ -1,3 +1,5 @@
+import JSON
+
 /// Why a file could not be read to its end.
 struct DumpFailure: Error {
   var position: Int64?

@@ -1,5 +1,6 @@
 import Base
 import Compression
+import JSON
 import LogCore
 import Model
 import NIOCore

@@ -1,3 +1,4 @@
+import JSON
 import KafkaClient
 
 /// A record in the JSON envelope that `consume --json` writes and kcat calls `-J`.

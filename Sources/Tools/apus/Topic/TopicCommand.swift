@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import KafkaClient
 
 /// `apus topic`: creates, lists, describes, alters and deletes topics.

@@ -1,10 +1,10 @@
 /// Reads JSON (RFC 8259), strictly: one value, well-formed UTF-8, nothing behind it.
-struct JSONParser {
-  struct Failure: Error, Hashable, CustomStringConvertible {
-    var reason: String
+package struct JSONParser {
+  package struct Failure: Error, Hashable, CustomStringConvertible {
+    package var reason: String
     /// In bytes from the start.
-    var position: Int
-    var description: String { "\(self.reason) at byte \(self.position)" }
+    package var position: Int
+    package var description: String { "\(self.reason) at byte \(self.position)" }
   }
 
   /// Arrays and objects within each other; more is refused, so that no input can exhaust the stack.
@@ -14,7 +14,7 @@ struct JSONParser {
 
   private init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-  static func parse(_ bytes: UnsafeRawBufferPointer) throws(Failure) -> JSONValue {
+  package static func parse(_ bytes: UnsafeRawBufferPointer) throws(Failure) -> JSONValue {
     var parser = JSONParser(bytes)
     let value = try parser.value(depth: 0)
     parser.skipSpace()
@@ -22,7 +22,7 @@ struct JSONParser {
     return value
   }
 
-  static func parse(_ text: String) throws(Failure) -> JSONValue {
+  package static func parse(_ text: String) throws(Failure) -> JSONValue {
     let bytes = Array(text.utf8)
     let result: Result<JSONValue, Failure> = bytes.withUnsafeBytes { bytes in
       do throws(Failure) { return .success(try Self.parse(bytes)) } catch { return .failure(error) }

@@ -1,9 +1,9 @@
 /// Writes JSON (RFC 8259) as bytes, without a model in between.
-enum JSONText {
+package enum JSONText {
   private static let hex = Array("0123456789abcdef".utf8)
 
   /// A string. Bytes that are not UTF-8 become replacement characters.
-  static func append(_ bytes: UnsafeRawBufferPointer, to output: inout [UInt8]) {
+  package static func append(_ bytes: UnsafeRawBufferPointer, to output: inout [UInt8]) {
     output.append(UInt8(ascii: "\""))
     var runStart = 0
     var index = 0
@@ -37,7 +37,7 @@ enum JSONText {
     output.append(UInt8(ascii: "\""))
   }
 
-  static func append(_ text: String, to output: inout [UInt8]) {
+  package static func append(_ text: String, to output: inout [UInt8]) {
     var text = text
     text.withUTF8 { Self.append(UnsafeRawBufferPointer($0), to: &output) }
   }
@@ -58,7 +58,7 @@ enum JSONText {
 }
 
 /// A JSON value, for what is small enough to be built first.
-indirect enum JSONValue: Hashable, Sendable {
+package indirect enum JSONValue: Hashable, Sendable {
   case null
   case bool(Bool)
   case integer(Int64)
@@ -68,15 +68,15 @@ indirect enum JSONValue: Hashable, Sendable {
   /// In the order given.
   case object([(String, JSONValue)])
 
-  var text: String { String(decoding: self.bytes, as: UTF8.self) }
+  package var text: String { String(decoding: self.bytes, as: UTF8.self) }
 
-  var bytes: [UInt8] {
+  package var bytes: [UInt8] {
     var output: [UInt8] = []
     self.append(to: &output)
     return output
   }
 
-  func append(to output: inout [UInt8]) {
+  package func append(to output: inout [UInt8]) {
     switch self {
     case .null: output.append(contentsOf: "null".utf8)
     case .bool(let value): output.append(contentsOf: (value ? "true" : "false").utf8)
@@ -103,17 +103,17 @@ indirect enum JSONValue: Hashable, Sendable {
     }
   }
 
-  subscript(name: String) -> JSONValue? {
+  package subscript(name: String) -> JSONValue? {
     guard case .object(let members) = self else { return nil }
     return members.last { $0.0 == name }?.1
   }
 
-  static func == (a: JSONValue, b: JSONValue) -> Bool { a.bytes == b.bytes }
-  func hash(into hasher: inout Hasher) { hasher.combine(self.bytes) }
+  package static func == (a: JSONValue, b: JSONValue) -> Bool { a.bytes == b.bytes }
+  package func hash(into hasher: inout Hasher) { hasher.combine(self.bytes) }
 }
 
 extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral {
-  init(stringLiteral value: String) { self = .string(value) }
-  init(integerLiteral value: Int64) { self = .integer(value) }
-  init(booleanLiteral value: Bool) { self = .bool(value) }
+  package init(stringLiteral value: String) { self = .string(value) }
+  package init(integerLiteral value: Int64) { self = .integer(value) }
+  package init(booleanLiteral value: Bool) { self = .bool(value) }
 }

@@ -1,0 +1,131 @@
+package import Environment
+import LogCore
+package import Metadata
+package import Model
+package import NIOCore
+import Peers
+package import Raft
+import Records
+package import Storage
+import Synchronization
+
+extension RaftDriver {
+  /// Opens the metadata log with its snapshots and hard state, or creates it, as a replica that `start` sets to work. Blocks.
+  ///
+  /// - Parameters:
+  ///   - voters: of the configuration, or of the node's formatting; what the log and its snapshots say goes before.
+  ///   - version: the same for `kraft.version`.
+  ///   - seed: of the machine's random choices.
+  package static func open(
+    _ config: RaftConfig, voters: VoterSet, version: KRaftVersion, environment: Env, store: LogDirectory<Env.Disk>, broker: BrokerConfig,
+    seed: UInt64, listener: any QuorumListener
+  ) throws(MetadataLogError) -> (driver: RaftDriver, report: RecoveryReport?) {
+    let logConfig = LogConfig(
+      segmentBytes: broker.metadataSegmentBytes, segmentAge: broker.metadataSegmentAge, retentionBytes: nil, retentionAge: nil)
+    let now = environment.wallClock()
+    let directory = store.directory(of: Self.topicPartition)
+    let snapshots = SnapshotFiles(disk: environment.disk, directory: directory)
+    do {
+      var log: PartitionLog<Env.Disk>
+      var report: RecoveryReport?
+      if try environment.disk.kind(of: directory) != nil {
+        (log, report) = try PartitionLog.open(in: store, topicPartition: Self.topicPartition, config: logConfig, now: now)
+      } else {
+        log = try PartitionLog.create(
+          in: store, topicPartition: Self.topicPartition, topicID: .metadataTopic, config: logConfig, now: now)
+        try log.beginFlush()?.run()
+      }
+      var summary = LogSummary(voters: voters, version: version)
+      let found = try snapshots.list()
+      if let latest = found.last {
+        let snapshot = try snapshots.summary(of: latest)
+        summary.reset(to: snapshot)
+        // A crash came between the snapshot and what it replaces; or the log begins where it was cut for it.
+        let end = Offset(latest.index.rawValue)
+        if log.logEndOffset < end { try log.truncateFully(to: end, now: now) }
+      }
+      try Self.scan(&log, from: Offset(summary.startIndex.rawValue), into: &summary)
+      let state = try QuorumStateFile(disk: environment.disk, directory: directory).read() ?? HardState()
+      let machine = RaftMachine(config: config, hardState: state, log: summary, seed: seed, now: environment.now())
+      let driver = RaftDriver(machine: machine, log: log, snapshots: snapshots, environment: environment, listener: listener)
+      return (driver, report)
+    } catch {
+      throw error as? MetadataLogError ?? MetadataLogError("\(error)")
+    }
+  }
+
+  /// Reads the log for what Raft needs to know of it. All of it is on disk: opening saw to that.
+  private static func scan(_ log: inout PartitionLog<Env.Disk>, from start: Offset, into summary: inout LogSummary) throws {
+    var next = start
+    while next < log.logEndOffset {
+      let slice = try log.read(from: next, maxBytes: 1 << 20, upTo: log.logEndOffset, minOneBatch: true)
+      if slice.isEmpty { throw MetadataLogError("nothing can be read at offset \(next), before the log's end \(log.logEndOffset)") }
+      let run = try EntryScan.run(in: ByteBuffer(bytes: try slice.bytes())) { _ in PayloadID(rawValue: 0) }
+      guard run.start.rawValue == next.rawValue else {
+        throw MetadataLogError("the batch that holds offset \(next) begins at \(run.start)")
+      }
+      summary.append(run)
+      next = slice.nextOffset
+    }
+    summary.persist(upTo: summary.endIndex)
+  }
+
+  // MARK: - Reading
+
+  /// Hands the values of the records from `offset` up to `end` to `body`, in order, with their offsets. Control records are left out.
+  package func read<E: Error>(
+    from offset: Offset, upTo end: Offset, _ body: (Offset, ByteBuffer) throws(E) -> Void
+  ) throws(MetadataLogReadError<E>) {
+    let workspace = RecordWorkspace()
+    var next = offset
+    while next < end {
+      let bytes: ByteBuffer
+      let following: Offset
+      do {
+        let slice = try self.state.withLock { state throws(StorageError) in
+          try state.log.read(from: next, maxBytes: 1 << 20, upTo: end, minOneBatch: true)
+        }
+        if slice.isEmpty { return }
+        (bytes, following) = (ByteBuffer(bytes: try slice.bytes()), slice.nextOffset)
+      } catch { throw .log(MetadataLogError("\(error)")) }
+      try MetadataRecordReader.read(bytes, from: offset, workspace, body)
+      next = following
+    }
+  }
+
+  /// Hands the values of a snapshot's records to `body`, in order.
+  package func readSnapshot<E: Error>(
+    endOffset: Offset, epoch: LeaderEpoch, _ body: (ByteBuffer) throws(E) -> Void
+  ) throws(MetadataLogReadError<E>) {
+    let contents: ByteBuffer
+    do throws(DiskError) {
+      contents = try self.snapshots.contents(of: LogEnd(term: Term(epoch.rawValue), index: LogIndex(endOffset.rawValue)))
+    } catch { throw .log(MetadataLogError("\(error)")) }
+    try MetadataRecordReader.read(contents, from: .zero, RecordWorkspace()) { (_, value) throws(E) in try body(value) }
+  }
+
+  // MARK: - The end
+
+  /// Closes the log; the replica takes part no more. Blocks: on the metadata lane. Nil if all is on disk.
+  package func close(_ completion: @escaping @Sendable (MetadataLogError?) -> Void) {
+    self.environment.submit(to: .metadata) {
+      let (result, peers) = self.state.withLock { state -> (MetadataLogError?, [Peer<Env>]) in
+        state.isClosed = true
+        state.timer?.cancel()
+        defer { state.peers = [:] }
+        do throws(StorageError) {
+          if !state.hasFailed {
+            let ticket = try state.log.beginFlush()
+            do throws(DiskError) { try ticket?.run() } catch { throw .disk(error) }
+            if let ticket { state.log.completeFlush(ticket) }
+            try state.log.closeCleanly()
+          }
+          return (nil, Array(state.peers.values))
+        } catch { return (MetadataLogError("\(error)"), Array(state.peers.values)) }
+      }
+      // In any order: they know nothing of each other.
+      for peer in peers { peer.close() }
+      completion(result)
+    }
+  }
+}

@@ -5,7 +5,7 @@ enum ImportTable {
 
   private static let ground = ["Base", "Model"]
   private static let formats = ["Compression", "Records", "Wire"]
-  private static let cores = ["Metadata", "Replication", "LogCore"]
+  private static let cores = ["Election", "Raft", "Metadata", "Replication", "LogCore"]
   private static let engine = ["Environment", "Storage", "Controller", "Broker"]
   private static let edges = ["NIOServer", "PosixDisk", "Observability", "KafkaClient"]
 
@@ -19,6 +19,8 @@ enum ImportTable {
     "Metadata": ["Base", "Model", "Collections", "HashTreeCollections"],
     "Replication": ["Base", "Model", "Collections"],
     "LogCore": ["Base", "Model", "Collections"],
+    "Election": ["Base", "Model"],
+    "Raft": ["Base", "Model", "Election"],
     "Environment": ["Base", "Model", "NIOCore"],
     "Storage": ["Base", "Model", "Records", "Compression", "LogCore", "Environment", "NIOCore", "Collections"],
     "Controller": ["Base", "Model", "Wire", "Records", "Metadata", "LogCore", "Storage", "Environment", "NIOCore"],

@@ -26,6 +26,11 @@ struct SimPlan: CustomStringConvertible {
   var shutDownsPerSecond = 0.0
   var snapshotsPerSecond = 0.0
   var voterChangesPerSecond = 0.0
+  var slowLinksPerSecond = 0.0
+  // Crashes and cuts at the moments that matter, which would be rare by chance.
+  var crashAfterVotePercent = 0
+  var crashAfterElectionPercent = 0
+  var cutAfterVoterChangePercent = 0
   var losesADisk = false
   var proposalsPerSecond = 25.0
   var readsPerSecond = 12.0
@@ -55,6 +60,10 @@ struct SimPlan: CustomStringConvertible {
     self.shutDownsPerSecond = rate(25, 0.3)
     self.snapshotsPerSecond = rate(50, 4.0)
     if self.isDynamic { self.voterChangesPerSecond = rate(75, 4.0) }
+    self.slowLinksPerSecond = rate(30, 3.0)
+    if chance(30) { self.crashAfterVotePercent = Int.random(in: 5...50, using: &generator) }
+    if chance(30) { self.crashAfterElectionPercent = Int.random(in: 5...60, using: &generator) }
+    if self.isDynamic, chance(40) { self.cutAfterVoterChangePercent = Int.random(in: 10...60, using: &generator) }
     self.losesADisk = self.isDynamic && self.voterCount >= 3 && chance(30)
     self.diskDelay = .microseconds([50, 500, 5000, 20_000][Int.random(in: 0..<4, using: &generator)])
     self.batchMax = Int.random(in: 1...12, using: &generator)
@@ -68,7 +77,9 @@ struct SimPlan: CustomStringConvertible {
     lies \(self.liesPercent)%, disk \(self.diskDelay)\(self.losesADisk ? ", one disk lost" : ""); per second: \
     partitions \(self.partitionsPerSecond), crashes \(self.crashesPerSecond), pauses \(self.pausesPerSecond), \
     clock jumps \(self.clockJumpsPerSecond), slow disks \(self.slowDisksPerSecond), shut downs \(self.shutDownsPerSecond), \
-    snapshots \(self.snapshotsPerSecond), voter changes \(self.voterChangesPerSecond)
+    snapshots \(self.snapshotsPerSecond), voter changes \(self.voterChangesPerSecond), \
+    slow links \(self.slowLinksPerSecond); crashes after a vote \(self.crashAfterVotePercent)%, after an election \
+    \(self.crashAfterElectionPercent)%, cuts after a voter change \(self.cutAfterVoterChangePercent)%
     """
   }
 }

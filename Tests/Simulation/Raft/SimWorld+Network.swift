@@ -71,6 +71,9 @@ extension SimWorld {
   func leave(_ node: Int, _ message: SimNode.Held) {
     self.checkDurable(node, message)
     let packet = message.packet
+    if message.vote != nil, self.hasFaults, self.chance(self.plan.crashAfterVotePercent) {
+      self.later(.trouble(.crash(node, down: self.duration(upTo: .milliseconds(30)))), in: self.duration(upTo: .milliseconds(2)))
+    }
     let copies = self.hasFaults && self.chance(self.plan.duplicatePercent) ? 2 : 1
     for _ in 0..<copies {
       if self.blocked[packet.from][packet.to] > 0 || (self.hasFaults && self.chance(self.plan.lossPercent)) {
@@ -78,6 +81,7 @@ extension SimWorld {
         continue
       }
       var delay = Duration.microseconds(50) + self.duration(upTo: self.hasFaults ? self.plan.delayMax : min(self.plan.delayMax, .milliseconds(5)))
+      delay += self.linkDelay[packet.from][packet.to]
       if self.hasFaults, self.chance(self.plan.latePercent) { delay += self.duration(upTo: .seconds(1)) }
       self.queue.add(.deliver(packet), at: self.now + delay)
     }

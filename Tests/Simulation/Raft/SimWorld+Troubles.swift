@@ -6,6 +6,7 @@ import Raft
 /// What can go wrong, or is asked for, at a moment.
 enum SimTrouble {
   case partition([(Int, Int)], for: Duration)
+  case slowLinks([(Int, Int)], by: Duration, for: Duration)
   case crash(Int, down: Duration)
   case pause(Int, for: Duration)
   case clockJump(Int, by: Duration)
@@ -26,6 +27,9 @@ extension SimWorld {
       for _ in 0..<count { self.queue.add(.trouble(make()), at: .origin + self.duration(upTo: self.plan.faultTime)) }
     }
     plan(self.plan.partitionsPerSecond) { .partition(self.links(), for: .milliseconds(50) + self.duration(upTo: .milliseconds(2500))) }
+    plan(self.plan.slowLinksPerSecond) {
+      .slowLinks(self.links(), by: self.duration(upTo: .milliseconds(450)), for: .milliseconds(200) + self.duration(upTo: .milliseconds(1500)))
+    }
     plan(self.plan.crashesPerSecond) { .crash(self.node(), down: self.duration(upTo: self.chance(50) ? .milliseconds(50) : .seconds(2))) }
     plan(self.plan.pausesPerSecond) { .pause(self.node(), for: self.duration(upTo: .milliseconds(1500))) }
     plan(self.plan.clockJumpsPerSecond) { .clockJump(self.node(), by: self.duration(upTo: .seconds(3))) }
@@ -55,6 +59,10 @@ extension SimWorld {
       self.tell("cut \(links) for \(time)")
       for (from, to) in links { self.blocked[from][to] += 1 }
       self.later(.heal(trouble), in: time)
+    case .slowLinks(let links, let delay, let time):
+      self.tell("slow by \(delay): \(links) for \(time)")
+      for (from, to) in links { self.linkDelay[from][to] += delay }
+      self.later(.heal(trouble), in: time)
     case .crash(let node, let down):
       guard self.nodes[node].isUp else { return }
       self.crash(node)
@@ -83,8 +91,9 @@ extension SimWorld {
   }
 
   func end(_ trouble: SimTrouble) {
-    guard case .partition(let links, _) = trouble, self.hasFaults else { return }
-    for (from, to) in links { self.blocked[from][to] -= 1 }
+    guard self.hasFaults else { return }
+    if case .partition(let links, _) = trouble { for (from, to) in links { self.blocked[from][to] -= 1 } }
+    if case .slowLinks(let links, let delay, _) = trouble { for (from, to) in links { self.linkDelay[from][to] -= delay } }
   }
 
   func endTroubles() {
@@ -92,6 +101,7 @@ extension SimWorld {
     self.hasFaults = false
     for node in self.nodes.indices {
       self.blocked[node] = self.blocked[node].map { _ in 0 }
+      self.linkDelay[node] = self.linkDelay[node].map { _ in .zero }
       self.nodes[node].pausedUntil = self.now
       self.nodes[node].slowDiskUntil = self.now
       if self.nodes[node].isUp { self.step(node, .timerFired) } else { self.restart(node) }

@@ -27,6 +27,8 @@ final class SimWorld {
   var checker = SafetyChecker()
   /// `blocked[a][b]`: nothing gets from a to b.
   var blocked: [[Int]]
+  /// What a link adds to every delay.
+  var linkDelay: [[Duration]]
   var hasFaults = true
   /// Entries and chunks on their way, by the name the machines know them by.
   var payloads: [UInt64: [SimEntry]] = [:]
@@ -53,6 +55,7 @@ final class SimWorld {
     self.story = tells ? [] : nil
     let count = self.plan.voterCount + self.plan.spareCount + self.plan.observerCount
     self.blocked = Array(repeating: Array(repeating: 0, count: count), count: count)
+    self.linkDelay = Array(repeating: Array(repeating: .zero, count: count), count: count)
     let version: KRaftVersion = self.plan.isDynamic ? .dynamicVoters : .staticVoters
     let configs = (0..<count).map { self.config(of: $0, count: count) }
     let voters = configs.prefix(self.plan.voterCount).map { config in
@@ -225,6 +228,7 @@ final class SimWorld {
         self.checker.fail("leader append-only", "node \(node) cuts its log at \(index) while it leads")
       }
       self.write(node, .truncate(index), token)
+      self.checkVotersInForce(node)
     case .writeSnapshot(let chunk): self.download(node, chunk)
     case .installSnapshot(let info, let token): self.install(node, info, token)
     case .discardSnapshot: self.nodes[node].downloaded = nil
@@ -239,6 +243,9 @@ final class SimWorld {
       self.nodes[node].leadsSince = self.localTime(node)
       self.nodes[node].fetchesHeard = [:]
       self.checker.elected(node, self.nodes[node].incarnation, term, self.nodes[node].log)
+      if self.hasFaults, self.chance(self.plan.crashAfterElectionPercent) {
+        self.later(.trouble(.crash(node, down: self.duration(upTo: .milliseconds(300)))), in: self.duration(upTo: .milliseconds(100)))
+      }
     case .stepDown, .leaderChanged: break
     case .shutDownCompleted: self.later(.restart(node: node), in: self.duration(upTo: .milliseconds(500)))
     case .trace(let trace):

@@ -29,7 +29,8 @@ extension RaftMachine {
 
   var status: QuorumStatus { self.status(.none) }
   func status(_ error: ErrorCode) -> QuorumStatus {
-    let leader = self.knownLeader
+    // Told is only a leader that is heard: else replicas that lost it would keep sending one another back to it.
+    let leader = self.role == .follower && !self.following.hasHeard ? nil : self.knownLeader
     let address = self.role == .leader ? self.config.voter.address(at: self.config.listener) : leader.map { _ in self.following.address }
     return QuorumStatus(error: error, term: self.term, leader: leader, leaderAddress: address)
   }

@@ -14,6 +14,9 @@ let common: [SwiftSetting] = [
 /// Cores never touch memory by hand, so the compiler is told to say so.
 let core: [SwiftSetting] = common + [.strictMemorySafety()]
 
+/// Deliberate bugs that tests can switch on to see whether they are found. Release builds have none of them.
+let mutants: [SwiftSetting] = [.define("APUS_MUTANTS", .when(configuration: .debug))]
+
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
@@ -60,11 +63,11 @@ let package = Package(
       swiftSettings: common, plugins: ["WirePlugin"]),
 
     // Cores: pure machines.
-    .target(name: "Election", dependencies: ["Base", "Model"], path: "Sources/Cores/Election", swiftSettings: core),
-    .target(name: "Raft", dependencies: ["Base", "Model", "Election"], path: "Sources/Cores/Raft", swiftSettings: core),
     .target(name: "Metadata", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Metadata", swiftSettings: core),
     .target(name: "Replication", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Replication", swiftSettings: core),
     .target(name: "LogCore", dependencies: ["Base", "Model", collections], path: "Sources/Cores/LogCore", swiftSettings: core),
+    .target(name: "Election", dependencies: ["Base", "Model"], path: "Sources/Cores/Election", swiftSettings: core),
+    .target(name: "Raft", dependencies: ["Base", "Model", "Election"], path: "Sources/Cores/Raft", swiftSettings: core + mutants),
 
     // Engine: drives the cores through ports.
     .target(name: "Environment", dependencies: ["Base", "Model", nioCore], path: "Sources/Engine/Environment", swiftSettings: common),
@@ -141,6 +144,10 @@ let package = Package(
       dependencies: ["apus", "Base", "Model", "Compression", "JSON", "Records", "Wire", "Metadata", "LogCore", "NIOServer", "KafkaClient",
         argumentParser, nioCore],
       path: "Tests/Unit/ApusTests", swiftSettings: common),
+    .testTarget(name: "RaftTests", dependencies: ["Base", "Model", "Election", "Raft"], path: "Tests/Unit/RaftTests", swiftSettings: common),
+    .testTarget(name: "RaftPaperTests", dependencies: ["Base", "Model", "Election", "Raft"], path: "Tests/Paper/Raft", swiftSettings: common),
+    .testTarget(name: "RaftSimulation", dependencies: ["Base", "Model", "Election", "Raft"], path: "Tests/Simulation/Raft",
+      swiftSettings: common + mutants),
     .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: common),
   ],
   swiftLanguageModes: [.v6]

@@ -5,7 +5,7 @@ enum ImportTable {
 
   private static let ground = ["Base", "Model"]
   private static let formats = ["Compression", "JSON", "Records", "Wire"]
-  private static let cores = ["Metadata", "Replication", "LogCore"]
+  private static let cores = ["Election", "Raft", "Metadata", "Replication", "LogCore"]
   private static let engine = ["Environment", "Storage", "Peers", "Controller", "Broker"]
   private static let edges = ["NIOServer", "NIONetwork", "PosixDisk", "Observability", "KafkaClient"]
 
@@ -20,6 +20,8 @@ enum ImportTable {
     "Metadata": ["Base", "Model", "Collections", "HashTreeCollections"],
     "Replication": ["Base", "Model", "Collections"],
     "LogCore": ["Base", "Model", "Collections"],
+    "Election": ["Base", "Model"],
+    "Raft": ["Base", "Model", "Election"],
     "Environment": ["Base", "Model", "NIOCore"],
     "Storage": ["Base", "Model", "Records", "Compression", "LogCore", "Environment", "NIOCore", "Collections"],
     "Peers": ["Base", "Model", "Wire", "Environment", "NIOCore"],

@@ -100,6 +100,7 @@ package enum ErrorCode: Int16, Sendable, Hashable, CaseIterable, CustomStringCon
   case featureUpdateFailed = 96
   case principalDeserializationFailure = 97
   case snapshotNotFound = 98
+  case positionOutOfRange = 99
   case unknownTopicId = 100
   case duplicateBrokerRegistration = 101
   case brokerIdNotRegistered = 102
@@ -257,6 +258,7 @@ package enum ErrorCode: Int16, Sendable, Hashable, CaseIterable, CustomStringCon
     case .featureUpdateFailed: "FEATURE_UPDATE_FAILED"
     case .principalDeserializationFailure: "PRINCIPAL_DESERIALIZATION_FAILURE"
     case .snapshotNotFound: "SNAPSHOT_NOT_FOUND"
+    case .positionOutOfRange: "POSITION_OUT_OF_RANGE"
     case .unknownTopicId: "UNKNOWN_TOPIC_ID"
     case .duplicateBrokerRegistration: "DUPLICATE_BROKER_REGISTRATION"
     case .brokerIdNotRegistered: "BROKER_ID_NOT_REGISTERED"

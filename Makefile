@@ -25,7 +25,7 @@ build: ## the release binary, .build/release/apus
 	$(RELEASE)
 
 demo: build ## install what is missing, build, and show a broker at work
-	Tests/Demo/demo.sh
+	@Tests/Demo/demo.sh
 
 test: ## install what the tests need, and run every test
 	@.ci/setup test

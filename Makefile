@@ -4,6 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test run bench micro build image up down tidy fuzz clean
 
+# -cross-module-optimization was measured: 2% fewer instructions of its own per produced batch, no less time, and a larger binary.
 RELEASE := swift build -c release --static-swift-stdlib --product apus
 APUS := .build/release/apus
 PYTEST := .build/venv/bin/python -m pytest -c Tests/pytest.ini

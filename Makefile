@@ -39,10 +39,10 @@ test: ## install what the tests need, and run every test
 run: build ## a broker on 127.0.0.1:9092 with its data in ./apus-data
 	exec $(APUS) start
 
-bench: build ## the standard benchmarks; results under Benchmarks/results
+bench: build ## the standard benchmarks, beside a plain C reference; results under Benchmarks/results
 	Benchmarks/standard.sh
 
-image: ## the container image `apus`; BINARY_FROM=prebuilt takes the release build of this machine
+image: $(if $(filter prebuilt,$(BINARY_FROM)),build) ## the container image `apus`; BINARY_FROM=prebuilt takes the release build of this machine
 	@[ "$(BINARY_FROM)" != prebuilt ] || { mkdir -p .build/image && strip -o .build/image/apus $(APUS); }
 	DOCKER_BUILDKIT=1 $(DOCKER) build --build-arg BINARY_FROM=$(BINARY_FROM) --file Docker/Dockerfile --tag apus .
 

@@ -12,7 +12,7 @@ PYTEST := .build/venv/bin/python -m pytest -c Tests/pytest.ini
 # Where the image's binary comes from: `build` compiles it in the image, `prebuilt` takes the release build of this machine.
 BINARY_FROM ?= build
 DOCKER ?= docker
-COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose) -f Docker/docker-compose.yml
+COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose) --project-name apus -f Docker/docker-compose.yml
 
 # Tests with sockets and clocks of their own. They go apart from those that compute for seconds on end: Swift Testing runs all on as
 # many threads as there are processors, and a test that waits for its turn must not run out of time.

@@ -107,30 +107,34 @@ struct StoredCompressionTests {
     #expect(try node.consume("t") == [])
   }
 
-  /// A batch with a right checksum whose compressed records are cut short.
-  private func brokenInside() throws -> ByteBuffer {
+  /// A batch with a right checksum whose compressed records are cut short, or one fewer than its header says.
+  private func brokenInside(isCut: Bool) throws -> ByteBuffer {
     var bytes = try batch(Self.values, codec: .lz4)
-    bytes = try #require(bytes.getSlice(at: bytes.readerIndex, length: bytes.readableBytes - 20))
+    if isCut { bytes = try #require(bytes.getSlice(at: bytes.readerIndex, length: bytes.readableBytes - 20)) }
     bytes.withUnsafeMutableReadableBytes { bytes in
       var header = BatchHeader(reading: UnsafeRawBufferPointer(bytes))!
       header.batchLength = Int32(bytes.count - BatchHeader.logOverhead)
+      if !isCut {
+        header.recordCount += 1
+        header.lastOffsetDelta += 1
+      }
       header.crc = header.checksum(body: UnsafeRawBufferPointer(rebasing: bytes[BatchHeader.byteCount...]))
       header.write(to: bytes)
     }
     return bytes
   }
 
-  @Test("A batch broken inside is refused, unless records.validation=batch leaves it to the consumers")
-  func broken() throws {
+  @Test("A batch broken inside is refused, unless records.validation=batch leaves it to the consumers", arguments: [false, true])
+  func broken(isCut: Bool) throws {
     let node = try TestNode()
     try node.createTopic("checked")
-    let refused = try self.produce(node, "checked", try self.brokenInside())
-    #expect(refused.errorCode == .invalidRecord && refused.errorMessage?.contains("lz4") == true)
+    let refused = try self.produce(node, "checked", try self.brokenInside(isCut: isCut))
+    #expect(refused.errorCode == .invalidRecord && refused.errorMessage?.contains(isCut ? "lz4" : "Record 50") == true)
     #expect(try node.consume("checked") == [])
     try node.createTopic("trusting", configs: ["records.validation": "batch"])
-    #expect(try self.produce(node, "trusting", try self.brokenInside()).errorCode == .none)
+    #expect(try self.produce(node, "trusting", try self.brokenInside(isCut: isCut)).errorCode == .none)
     // Compressing it anew would make it ours.
     try node.createTopic("anew", configs: ["records.validation": "batch", "compression.type": "zstd"])
-    #expect(try self.produce(node, "anew", try self.brokenInside()).errorCode == .invalidRecord)
+    #expect(try self.produce(node, "anew", try self.brokenInside(isCut: isCut)).errorCode == .invalidRecord)
   }
 }

@@ -33,6 +33,8 @@ package enum BrokerEvent: Sendable {
   /// The start of a log moved forward.
   case recordsDeleted(TopicPartition, logStartOffset: Offset, cause: DeletionCause)
   case topicConfigChanged(topic: String)
+  /// A client changes how much a logger says, until the process ends.
+  case logLevelChanged(logger: String, LogLevel, clientID: String?)
   /// A topic has a config that cannot be used; it counts as not set.
   case topicConfigIgnored(topic: String, ConfigError)
   case checkpointFailed(logDirectory: String, cause: StorageError)

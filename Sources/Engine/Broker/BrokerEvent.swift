@@ -34,6 +34,7 @@ package enum BrokerEvent: Sendable {
   case flushDeferred(TopicPartition, cause: StorageError)
   /// The disk refused an append and the log is as before: said once until an append succeeds.
   case appendRefused(TopicPartition, cause: StorageError)
+  /// A read that found no descriptor is said once until one succeeds.
   case readFailed(TopicPartition, Offset, cause: StorageError)
   /// The start of a log moved forward.
   case recordsDeleted(TopicPartition, logStartOffset: Offset, cause: DeletionCause)

@@ -4,7 +4,8 @@
 /// early is parked.
 struct AnswerQueue {
   private enum Slot {
-    case waiting
+    /// - byteCount: of the request.
+    case waiting(byteCount: Int)
     case answered(Answer?)
   }
 
@@ -14,15 +15,18 @@ struct AnswerQueue {
   private(set) var firstUnsent: UInt64 = 0
   /// Bytes of answers that are parked.
   private(set) var parkedByteCount = 0
+  /// Bytes of requests whose answers have not come.
+  private(set) var waitingByteCount = 0
 
   /// The slot of the next request.
   var nextSlot: UInt64 { self.firstUnsent + UInt64(self.count) }
   /// Requests whose turn to leave has not come.
   var count: Int { self.slots.count - self.head }
 
-  mutating func open() -> UInt64 {
+  mutating func open(byteCount: Int) -> UInt64 {
     let slot = self.nextSlot
-    self.slots.append(.waiting)
+    self.slots.append(.waiting(byteCount: byteCount))
+    self.waitingByteCount += byteCount
     return slot
   }
 
@@ -31,7 +35,8 @@ struct AnswerQueue {
   mutating func answer(_ slot: UInt64, _ answer: Answer?, into ready: inout [Answer]) -> Bool {
     guard slot >= self.firstUnsent, slot < self.nextSlot else { return false }
     let index = self.head + Int(slot - self.firstUnsent)
-    guard case .waiting = self.slots[index] else { return false }
+    guard case .waiting(let byteCount) = self.slots[index] else { return false }
+    self.waitingByteCount -= byteCount
     if index > self.head {
       self.slots[index] = .answered(answer)
       self.parkedByteCount += answer?.byteCount ?? 0
@@ -44,7 +49,7 @@ struct AnswerQueue {
         self.parkedByteCount -= parked.byteCount
         ready.append(parked)
       }
-      self.slots[self.head] = .waiting
+      self.slots[self.head] = .answered(nil)
       self.advance()
     }
     return true

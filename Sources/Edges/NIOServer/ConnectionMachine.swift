@@ -74,13 +74,15 @@ package struct ConnectionMachine {
 
   /// Requests that were given out and whose answers have not left.
   package var inFlightCount: Int { self.answers.count }
+  /// Bytes of requests that were given out and have no answer yet.
+  package var inFlightByteCount: Int { self.answers.waitingByteCount }
   /// Bytes of answers held here, not yet handed to the socket.
   package var outboundByteCount: Int { self.readyByteCount + self.answers.parkedByteCount }
 
   /// A further request may be served.
   private var mayServe: Bool {
     self.closing == nil && self.isWritable && self.answers.count < self.limits.inFlightRequestsMax
-      && self.outboundByteCount < self.limits.outboundByteCountMax
+      && self.outboundByteCount < self.limits.outboundByteCountMax && self.answers.waitingByteCount < self.limits.inFlightByteCountMax
   }
 
   /// A request is here, whole, and may be served now.
@@ -101,7 +103,7 @@ package struct ConnectionMachine {
   package mutating func next(now: Instant) -> Step {
     guard self.mayServe else { return .pause }
     switch self.splitter.next() {
-    case .frame(let frame): return .request(slot: self.answers.open(), frame: frame)
+    case .frame(let frame): return .request(slot: self.answers.open(byteCount: frame.readableBytes), frame: frame)
     case .incomplete: return .pause
     case .broken(let error):
       self.close(.framing(error), before: self.answers.nextSlot, now: now)

@@ -4,6 +4,9 @@ package struct ServerLimits: Hashable, Sendable {
   package var frameByteCountMax = 100 << 20
   /// Requests of one connection that may wait for their answers; further ones stay in the socket.
   package var inFlightRequestsMax = 1024
+  /// Bytes of requests of one connection that may wait for their answers, all together; one request is always served. What a request
+  /// holds while it waits is in proportion to its size.
+  package var inFlightByteCountMax = 100 << 20
   /// Bytes of answers of one connection that the socket has not taken yet. Above it no further request of that connection is served.
   package var outboundByteCountMax = 8 << 20
   /// `connections.max.idle.ms`: a connection on which nothing moved for so long is closed.

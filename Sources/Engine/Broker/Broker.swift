@@ -42,6 +42,10 @@ package final class Broker<Env: Environment>: Sendable {
   package var waitingFetchCount: Int { self.connectionWaits.count }
   package var deadlineCount: Int { self.deadlines.count }
 
+  /// Held while the catalog is made anew: partitions come and go one change at a time.
+  let changing = Mutex<Void>(())
+  let offlineRetries = OfflineRetries()
+
   private let published: Mutex<Catalog<Env>>
   private let phase = Atomic(Phase.loading)
   private let epoch = Atomic(BrokerEpoch.unknown.rawValue)

@@ -25,10 +25,16 @@ package enum BrokerEvent: Sendable {
   case strayPartition(path: String, reason: String)
   /// This broker leads the partition; its own epoch begins at `logEndOffset`.
   case becameLeader(TopicPartition, LeaderEpoch, logEndOffset: Offset, highWatermark: Offset)
-  /// The partition is not served until the broker is started again.
+  /// The partition is not served. If it could not be opened because the disk refused, that is tried again; otherwise it stays so until
+  /// the broker is started again.
   case partitionOffline(TopicPartition, cause: StorageError)
+  /// A partition that could not be opened has been opened after all.
+  case partitionBackOnline(TopicPartition)
+  /// A flush found no descriptor for its files and is tried again: said once until one succeeds.
+  case flushDeferred(TopicPartition, cause: StorageError)
   /// The disk refused an append and the log is as before: said once until an append succeeds.
   case appendRefused(TopicPartition, cause: StorageError)
+  /// A read that found no descriptor is said once until one succeeds.
   case readFailed(TopicPartition, Offset, cause: StorageError)
   /// The start of a log moved forward.
   case recordsDeleted(TopicPartition, logStartOffset: Offset, cause: DeletionCause)

@@ -147,6 +147,7 @@ package final class ControllerDriver: Sendable {
   private func handle(_ event: MetadataLogEvent) {
     switch event {
     case .committed(let upTo): self.publish(upTo: upTo)
+    case .delayed(let error): self.listener.controllerEvent(.commitDelayed(error))
     case .failed(let error):
       self.listener.controllerEvent(.logFailed(error))
       let failure = ApiError(error.code, "The metadata log has failed and the node must be restarted: \(error.reason)")

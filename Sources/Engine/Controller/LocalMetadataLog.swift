@@ -21,12 +21,16 @@ package final class LocalMetadataLog<Env: Environment>: MetadataLogPort {
     var listener: (@Sendable (MetadataLogEvent) -> Void)?
     /// A flush is under way or about to be: whatever is appended meanwhile, it will see to.
     var isFlushing = false
+    /// The last flush had to be put off; reported once until one succeeds.
+    var isDelayed = false
     var bytesSinceCheckpoint = 0
     var isClosed = false
   }
 
   /// Bytes appended between two checkpoints: what a start after a crash reads again.
   private static var checkpointBytes: Int { 1 << 20 }
+  /// How long a flush is put off that found no descriptor for its files.
+  private static var flushRetryInterval: Duration { .milliseconds(500) }
 
   private let environment: Env
   private let nodeID: NodeID
@@ -155,18 +159,22 @@ package final class LocalMetadataLog<Env: Environment>: MetadataLogPort {
   /// Syncs until nothing is left to sync. On the metadata lane.
   private func flush() {
     while true {
-      do {
+      do throws(StorageError) {
         let ticket = try self.state.withLock { state throws(StorageError) in
           let ticket = try state.log.beginFlush()
           if ticket == nil { state.isFlushing = false }
           return ticket
         }
         guard let ticket else { return }
-        try ticket.run()
-        let (flushed, listener) = self.state.withLock { state in (state.log.completeFlush(ticket), state.listener) }
+        do throws(DiskError) { try ticket.run() } catch { throw StorageError.disk(error) }
+        let (flushed, listener) = self.state.withLock { state in
+          state.isDelayed = false
+          return (state.log.completeFlush(ticket), state.listener)
+        }
         listener?(.committed(upTo: flushed))
         self.checkpointIfDue()
       } catch {
+        if error.isTransient { return self.deferFlush(error) }
         let reason = "\(error)"
         let listener = self.state.withLock { state in
           state.log.takeOffline(reason)
@@ -175,6 +183,21 @@ package final class LocalMetadataLog<Env: Environment>: MetadataLogPort {
         // `isFlushing` stays set: after a failed sync there is nothing to try again.
         listener?(.failed(MetadataLogError(reason)))
         return
+      }
+    }
+  }
+
+  /// Nothing was synced and nothing is lost: `isFlushing` stays set, as the flush is still to come.
+  private func deferFlush(_ cause: StorageError) {
+    let listener = self.state.withLock { state -> (@Sendable (MetadataLogEvent) -> Void)? in
+      defer { state.isDelayed = true }
+      return state.isDelayed ? nil : state.listener
+    }
+    listener?(.delayed(MetadataLogError("\(cause)")))
+    _ = self.environment.schedule(after: Self.flushRetryInterval) { [weak self] in
+      guard let self else { return }
+      self.environment.submit(to: .metadata) {
+        if !self.state.withLock({ $0.isClosed }) { self.flush() }
       }
     }
   }

@@ -14,6 +14,8 @@ package enum ControllerEvent: Sendable, CustomStringConvertible {
   case loaded(recordCount: Int, image: MetadataImage)
   /// One change was refused by the disk. The log is intact and the next may succeed.
   case appendFailed(MetadataLogError)
+  /// Changes wait to be committed, which is tried again and again.
+  case commitDelayed(MetadataLogError)
   /// The controller answers errors from now on.
   case logFailed(MetadataLogError)
 
@@ -22,6 +24,7 @@ package enum ControllerEvent: Sendable, CustomStringConvertible {
     case .loaded(let recordCount, let image):
       "metadata loaded: \(recordCount) records, \(image.topicCount) topics, \(image.partitionCount) partitions, offset \(image.offset)"
     case .appendFailed(let error): "a change of the metadata could not be written: \(error)"
+    case .commitDelayed(let error): "changes of the metadata wait to be committed: \(error)"
     case .logFailed(let error): "the metadata log failed, changes of the metadata are refused until a restart: \(error)"
     }
   }

@@ -26,6 +26,8 @@ package protocol MetadataLogPort: AnyObject, Sendable {
 package enum MetadataLogEvent: Sendable, Hashable {
   /// Every record below the offset is durable for good.
   case committed(upTo: Offset)
+  /// What was appended is not committed yet and will be tried again: reported once until a commit succeeds.
+  case delayed(MetadataLogError)
   /// What was not committed yet may or may not be in the log. Nothing more can be appended.
   case failed(MetadataLogError)
 }

@@ -104,6 +104,9 @@ package struct DiskError: Error, Hashable, Sendable, CustomStringConvertible {
     (self.kind, self.operation, self.path, self.errno) = (kind, operation, path, errno)
   }
 
+  /// The call did nothing for want of a descriptor: it may go through later, and no data is in doubt.
+  package var isTransient: Bool { self.kind == .tooManyOpenFiles }
+
   package var description: String {
     let reason =
       switch self.kind {

@@ -95,7 +95,8 @@ extension PartitionLog {
 
   /// Takes note that a ticket's `run` returned, or `failed`: then the next one does it all again.
   package mutating func completeCheckpoint(_ ticket: CheckpointTicket<Disk>, failed: Bool = false) {
-    guard !failed, ticket.generation == self.gate.generation else { return }
+    // What was deleted is forgotten, and must not be remembered again.
+    guard !failed, ticket.generation == self.gate.generation, self.state != .deleted else { return }
     for mark in ticket.indexes {
       let index = self.segmentIndex(for: mark.segment)
       guard self.segments[index].baseOffset == mark.segment else { continue }

@@ -50,6 +50,10 @@ extension PartitionLog {
     }
     try log.openProducers(wasClean: wasClean)
     if log.leaderEpochs.truncate(toEnd: log.logEndOffset) { log.leaderEpochsChanged = true }
+    if recoveryPoint > log.logEndOffset {
+      // What was synced is missing. Were the point left beyond the end, it would vouch for what is appended there next.
+      try store.checkpoints.lower(topicPartition, recoveryPoint: log.logEndOffset, logStartOffset: log.logStartOffset)
+    }
     log.finishOpening()
     report.notices += log.takeNotices()
     report.logEndOffset = log.logEndOffset

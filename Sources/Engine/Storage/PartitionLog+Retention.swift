@@ -26,22 +26,55 @@ package struct SegmentRemoval<Disk: DiskPort>: Sendable {
   }
 }
 
-/// A partition's directory that is to go.
+/// What retention is about to remove, and what must be durable before.
+package struct RetentionTicket<Disk: DiskPort>: Sendable {
+  let generation: UInt64
+  let segments: [(baseOffset: Offset, reason: RetentionRule.Reason)]
+  let checkpoint: CheckpointTicket<Disk>?
+
+  /// Writes the producers of what goes. Blocks: on the background lane. False if the disk is full: space counts for more, and
+  /// without the snapshot a restart merely knows fewer producers of long ago.
+  package func run() throws(DiskError) -> Bool {
+    do throws(DiskError) {
+      try self.checkpoint?.run()
+      return true
+    } catch {
+      guard error.kind == .noSpace else { throw error }
+      return false
+    }
+  }
+}
+
+/// A log that was deleted, and whose directory is to go.
 package struct DirectoryRemoval<Disk: DiskPort>: Sendable {
+  /// Where the directory is once it is marked.
   package let path: String
-  /// How long to wait before `run` (`file.delete.delay.ms`).
+  /// How long to wait between `mark` and `run` (`file.delete.delay.ms`).
   package let delay: Duration
-  let disk: Disk
+  let topicPartition: TopicPartition
+  let store: LogDirectory<Disk>
+  let gate: SnapshotGate
+
+  /// Forgets the log's checkpoints and renames its directory, so that one of the same name can be made. Blocks, and is to be called
+  /// without the lock under which the log was deleted.
+  package func mark() throws(StorageError) {
+    // A checkpoint that was begun before must not write into a directory that takes the place of this one.
+    self.gate.close()
+    try self.store.checkpoints.forget(self.topicPartition)
+    let directory = self.store.directory(of: self.topicPartition)
+    try onDisk { () throws(DiskError) in try self.store.disk.rename(directory, to: self.path) }
+  }
+
   /// Removes the directory and what is in it. On the background lane.
-  package func run() throws(DiskError) { try self.disk.removeTree(self.path) }
+  package func run() throws(DiskError) { try self.store.disk.removeTree(self.path) }
 }
 
 extension PartitionLog {
-  /// Takes the segments out of the log that retention no longer keeps. Nil if there are none. May read the time indexes of
-  /// segments for the first time: on the background lane.
+  /// Decides which segments retention no longer keeps. Nil if there are none. May read the time indexes of segments for the first
+  /// time, and may roll the active segment: on the background lane. The ticket's `run` comes next, without the owner's lock.
   ///
   /// - Parameter highWatermark: nothing at or above it goes.
-  package mutating func applyRetention(highWatermark: Offset, now: Timestamp) throws(StorageError) -> SegmentRemoval<Disk>? {
+  package mutating func beginRetention(highWatermark: Offset, now: Timestamp) throws(StorageError) -> RetentionTicket<Disk>? {
     try self.requireOnline()
     var summaries: [SegmentSummary] = []
     for index in self.segments.indices {
@@ -56,20 +89,30 @@ extension PartitionLog {
       config: self.config, now: now)
     guard !decision.reasons.isEmpty else { return nil }
     if decision.rollsActiveSegment { try self.rollActive(now: now) }
-    // The producers of what goes are known from the snapshot at the first segment that stays, so that should be there first. On a
-    // disk that is full it cannot be, and space counts for more: without it a restart merely knows fewer producers of long ago.
+    // The producers of what goes are known from the snapshot at the first segment that stays, so that should be there first.
+    var checkpoint: CheckpointTicket<Disk>?
     if !self.pendingSnapshots.isEmpty {
-      do throws(StorageError) {
-        if let ticket = try self.beginCheckpoint(snapshotAtEnd: false) {
-          try onDisk { () throws(DiskError) in try ticket.run() }
-          self.completeCheckpoint(ticket)
-        }
-      } catch {
+      do throws(StorageError) { checkpoint = try self.beginCheckpoint(snapshotAtEnd: false) } catch {
         guard case .disk(let cause) = error, cause.kind == .noSpace else { throw error }
       }
     }
-    let removed = Array(self.segments[..<decision.reasons.count])
-    self.segments.removeFirst(removed.count)
+    return RetentionTicket(
+      generation: self.gate.generation, segments: zip(self.segments, decision.reasons).map { ($0.baseOffset, $1) }, checkpoint: checkpoint)
+  }
+
+  /// Takes the segments of a ticket out of the log whose `run` returned `isCheckpointed`. Nil if they are no longer there: the log was
+  /// truncated or ended meanwhile.
+  package mutating func completeRetention(
+    _ ticket: RetentionTicket<Disk>, isCheckpointed: Bool
+  ) throws(StorageError) -> SegmentRemoval<Disk>? {
+    guard case .online = self.state, ticket.generation == self.gate.generation else { return nil }
+    if let checkpoint = ticket.checkpoint { self.completeCheckpoint(checkpoint, failed: !isCheckpointed) }
+    let count = ticket.segments.count
+    guard count < self.segments.count, zip(self.segments, ticket.segments).allSatisfy({ $0.baseOffset == $1.baseOffset }) else {
+      return nil
+    }
+    let removed = Array(self.segments[..<count])
+    self.segments.removeFirst(count)
     try self.moveLogStart(to: self.segments[0].baseOffset)
     let firstBase = self.segments[0].baseOffset
     var paths: [String] = []
@@ -83,8 +126,8 @@ extension PartitionLog {
     self.snapshots.removeAll { $0 < firstBase }
     self.flushedOffset = max(self.flushedOffset, min(firstBase, self.logEndOffset))
     return SegmentRemoval(
-      segments: zip(removed, decision.reasons).map { ($0.baseOffset, $1) }, byteCount: removed.reduce(0) { $0 + $1.byteCount },
-      delay: self.config.fileDeleteDelay, paths: paths, disk: self.store.disk)
+      segments: ticket.segments, byteCount: removed.reduce(0) { $0 + $1.byteCount }, delay: self.config.fileDeleteDelay, paths: paths,
+      disk: self.store.disk)
   }
 
   /// The youngest record's time in a segment; where records carry none, when the segment was last written.
@@ -96,7 +139,7 @@ extension PartitionLog {
     return largest.rawValue >= 0 ? largest : self.segments[index].lastTouched
   }
 
-  /// DeleteRecords: nothing below `offset` can be read any more. The segments that held it go with the next `applyRetention`.
+  /// DeleteRecords: nothing below `offset` can be read any more. The segments that held it go with the next retention.
   /// Throws `.offsetOutOfRange` above the log's end; does nothing below its start.
   package mutating func advanceLogStart(to offset: Offset) throws(StorageError) {
     try self.requireOnline()
@@ -114,15 +157,14 @@ extension PartitionLog {
     self.store.checkpoints.setLogStartOffset(offset, of: self.topicPartition)
   }
 
-  /// Removes the log: its directory is renamed at once, so that one of the same name can be made, and removed by the ticket.
-  /// - Parameter id: makes the new name unique.
+  /// Ends the log for good. Its files stay where they are until the ticket's `mark`.
+  /// - Parameter id: makes the new name of the directory unique.
   package mutating func delete(id: KafkaUUID) throws(StorageError) -> DirectoryRemoval<Disk> {
     if case .deleted = self.state { throw .notFound(path: self.directory) }
-    let path = self.store.path + "/" + LogFileName.deletedDirectory(self.topicPartition, id: id)
-    try self.store.checkpoints.forget(self.topicPartition)
-    try onDisk { () throws(DiskError) in try self.store.disk.rename(self.directory, to: path) }
     self.state = .deleted
     for segment in self.segments { segment.release() }
-    return DirectoryRemoval(path: path, delay: self.config.fileDeleteDelay, disk: self.store.disk)
+    return DirectoryRemoval(
+      path: self.store.path + "/" + LogFileName.deletedDirectory(self.topicPartition, id: id), delay: self.config.fileDeleteDelay,
+      topicPartition: self.topicPartition, store: self.store, gate: self.gate)
   }
 }

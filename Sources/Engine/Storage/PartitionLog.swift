@@ -12,7 +12,9 @@ import Records
 /// ```
 /// owner: beginFlush() -> ticket    lane: ticket.run()    owner: completeFlush(ticket), or takeOffline(error)
 /// owner: beginCheckpoint()         lane: ticket.run()    owner: completeCheckpoint(ticket)
-/// owner: applyRetention(...)       lane: removal.mark(), after file.delete.delay.ms removal.remove()
+/// owner: beginRetention(...)       lane: ticket.run()    owner: completeRetention(ticket), removal.mark()
+///                                  lane: after file.delete.delay.ms removal.remove()
+/// owner: delete(id)                lane: removal.mark(), after file.delete.delay.ms removal.run()
 /// ```
 /// Tickets of one log are run in the order in which they were begun.
 ///

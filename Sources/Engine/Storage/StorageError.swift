@@ -29,6 +29,12 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
   /// A small file (meta.properties and its like) that cannot be understood.
   case invalidFile(path: String, reason: String)
 
+  /// Nothing was done and nothing is in doubt; the same call may go through in a moment.
+  package var isTransient: Bool { if case .disk(let error) = self { error.isTransient } else { false } }
+
+  /// A log that could not be opened for this may be opened later, with nobody repairing a file: the disk refused.
+  package var canPass: Bool { if case .disk = self { true } else { false } }
+
   package var errorCode: ErrorCode {
     switch self {
     case .disk, .offline, .alreadyExists, .notFound, .directoryInUse, .wrongCluster, .wrongNode, .invalidFile: .kafkaStorageError

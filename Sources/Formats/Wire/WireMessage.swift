@@ -1,3 +1,4 @@
+package import Model
 package import NIOCore
 
 /// A structure of the protocol: a whole message, or one nested in it. Generated from the files in `Schemas`.
@@ -27,6 +28,11 @@ package protocol WireMessage: VersionedMessage {
 /// A request, which knows its answer.
 package protocol ApiRequest: WireMessage {
   associatedtype Response: WireMessage
+
+  /// The response that refuses all of the request: the error is where a client of `version` looks for it, at the top or, where the
+  /// response of that version has no place for it there, with each thing that was asked for.
+  /// - Parameter message: what a person should know, for versions that carry it.
+  func refusal(_ errorCode: ErrorCode, message: String?, version: Int16) -> Response
 }
 
 /// A record of the metadata log.

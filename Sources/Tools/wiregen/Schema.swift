@@ -65,6 +65,14 @@ enum DefaultValue: Equatable {
   case text(String)
 }
 
+/// What of the request a field of the response repeats when all of the request is refused.
+enum Mirror: Equatable {
+  /// These fields of what the enclosing structure was made for; for an array, an element for each of theirs. A path goes through arrays.
+  case fields([[String]])
+  /// One element for the request itself.
+  case request
+}
+
 struct Field: Equatable {
   /// Kafka's spelling, a capital first.
   var name: String
@@ -78,6 +86,7 @@ struct Field: Equatable {
   /// A version without the field may drop its value without harm.
   var isIgnorable: Bool
   var defaultValue: DefaultValue
+  var mirror: Mirror? = nil
   var line: Int
 }
 

@@ -4,7 +4,7 @@ struct Token: Equatable {
     case word(String)
     /// A text in double quotes, without them.
     case text(String)
-    /// One of `{ } [ ] : = ?`.
+    /// One of `{ } [ ] : = ? . ,`.
     case mark(Character)
     case lineEnd
     case fileEnd
@@ -39,7 +39,7 @@ func tokens(of source: String, file: String) throws(SchemaError) -> [Token] {
       rest.removeFirst()
     case "#":
       rest = rest.drop { !$0.isNewline }
-    case "{", "}", "[", "]", ":", "=", "?":
+    case "{", "}", "[", "]", ":", "=", "?", ".", ",":
       tokens.append(Token(kind: .mark(character), line: line))
       rest.removeFirst()
     case "\"":

@@ -165,6 +165,10 @@ struct SchemaParser {
         try once("tag")
         self.index += 1
         field.tag = try self.integer("the tag", 0...Int(UInt16.max))
+      case .word("mirrors"):
+        try once("mirrors")
+        self.index += 1
+        field.mirror = try self.mirror(of: field)
       case .word("nullable"):
         try once("nullable")
         self.index += 1
@@ -194,6 +198,26 @@ struct SchemaParser {
         return
       }
     }
+  }
+
+  /// What follows `mirrors`: `request`, or paths of fields; nothing stands for the field of the same name.
+  private mutating func mirror(of field: Field) throws(SchemaError) -> Mirror {
+    if self.token.kind == .word("request") {
+      self.index += 1
+      return .request
+    }
+    guard case .word(let word) = self.token.kind, word.first?.isUppercase == true else { return .fields([[field.name]]) }
+    var paths: [[String]] = []
+    repeat {
+      if !paths.isEmpty { self.index += 1 }
+      var path = [try self.name("a field of the request")]
+      while self.token.kind == .mark(".") {
+        self.index += 1
+        path.append(try self.name("a field of the request"))
+      }
+      paths.append(path)
+    } while self.token.kind == .mark(",")
+    return .fields(paths)
   }
 
   private mutating func defaultValue(of field: Field) throws(SchemaError) -> DefaultValue {

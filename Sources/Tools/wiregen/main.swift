@@ -28,6 +28,7 @@
 /// - `N`, `N-M` or `N+`: the versions that have the field; without it, all versions of what encloses it
 /// - `tag N`: a tagged field, written only if it is not the default
 /// - `ignorable`: a version without the field may drop its value without harm (a fact for readers: the encoder always drops it)
+/// - `mirrors`, `mirrors A`, `mirrors A.B, C` or `mirrors request`, in a response: what it repeats of a request that is refused as a whole
 /// - `= value`: the default, where it is not 0, false, empty or absent: a number, true, null or "text"
 #if canImport(Glibc)
   import Glibc
@@ -75,7 +76,8 @@ func run(_ arguments: [String]) {
     let schemas = arguments.dropFirst(2).map { (schema: parseFile($0), file: baseName($0)) }
     do { writeFile(arguments[1], try CatalogEmitter.emit(schemas)) } catch { fail("\(error)") }
   } else if arguments.count == 2 {
-    writeFile(arguments[1], SwiftEmitter.emit(parseFile(arguments[0]), file: baseName(arguments[0])))
+    let schema = parseFile(arguments[0])
+    do { writeFile(arguments[1], try SwiftEmitter.emit(schema, file: baseName(arguments[0]))) } catch { fail("\(error)") }
   } else {
     fail("usage: wiregen SCHEMA OUTPUT | wiregen --catalog OUTPUT SCHEMA...")
   }

@@ -19,7 +19,10 @@ import pathlib
 import uuid
 
 import aiokafka.protocol.admin
+import aiokafka.protocol.commit
+import aiokafka.protocol.coordination
 import aiokafka.protocol.fetch
+import aiokafka.protocol.group
 import aiokafka.protocol.metadata
 import aiokafka.protocol.offset
 import aiokafka.protocol.produce
@@ -29,20 +32,22 @@ import kafka.protocol.admin as admin
 import kafka.protocol.consumer as consumer
 import kafka.protocol.metadata as metadata
 import kafka.protocol.producer as producer
+import kafka.protocol.sasl as sasl
 
 from aiokafka.protocol.types import Array, Schema
 
-KAFKA_PYTHON = (metadata, producer, consumer, admin)
+KAFKA_PYTHON = (metadata, producer, consumer, admin, sasl)
 AIOKAFKA = tuple(
-    getattr(aiokafka.protocol, name) for name in ("admin", "fetch", "metadata", "offset", "produce", "transaction"))
+    getattr(aiokafka.protocol, name) for name in ("admin", "commit", "coordination", "fetch", "group", "metadata", "offset", "produce", "transaction"))
 HERE = pathlib.Path(__file__).resolve().parent
 SCHEMAS = HERE.parents[2] / "Sources" / "Formats" / "Wire" / "Schemas"
 
-# kafka-python renames these two fields and makes sets of bit positions of them.
+# kafka-python renames these fields and makes sets of bit positions of them.
 RENAMED = {
     ("MetadataResponse", "MetadataResponse"): "clusterAuthorizedOperations",
     ("MetadataResponse", "topics"): "topicAuthorizedOperations",
     ("DescribeClusterResponse", "DescribeClusterResponse"): "clusterAuthorizedOperations",
+    ("DescribeGroupsResponse", "groups"): "authorizedOperations",
 }
 
 # aiokafka never sends these, and has them wrong: `current_leader_epoch` takes 64 bits there, 32 in Kafka.
@@ -103,6 +108,10 @@ def scalar(kind, name, values):
         return value, value
     if kind == "uint16":
         value = values.integer(16, signed=False)
+        return value, value
+    if kind == "float64":
+        # Exact in binary and in decimal.
+        value = values.integer(20) / 8
         return value, value
     if kind == "bool":
         value = values.draw(2) == 1

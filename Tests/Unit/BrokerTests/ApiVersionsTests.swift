@@ -8,7 +8,7 @@ import Wire
 @Suite("Routing and ApiVersions")
 struct ApiVersionsTests {
   /// What Apache Kafka 4.2 serves of what we serve.
-  private static let kafka: [ApiKey: ClosedRange<Int16>] = [
+  static let kafka: [ApiKey: ClosedRange<Int16>] = [
     .produce: 0...13, .fetch: 4...18, .listOffsets: 1...11, .metadata: 0...13, .apiVersions: 0...4, .createTopics: 2...7,
     .deleteTopics: 1...6, .deleteRecords: 0...2, .initProducerId: 0...5, .offsetForLeaderEpoch: 2...4, .describeConfigs: 1...4,
     .alterConfigs: 0...2, .describeLogDirs: 1...4, .createPartitions: 0...3, .incrementalAlterConfigs: 0...1, .describeCluster: 0...2,
@@ -120,6 +120,49 @@ struct ApiVersionsTests {
     let node = try TestNode()
     let response = try node.ask(FindCoordinatorRequest(key: "g", coordinatorKeys: ["g"]), version: version)
     #expect((version >= 4 ? response.coordinators.first?.errorCode : response.errorCode) == .unsupportedVersion)
+  }
+
+  @Test("What Kafka knows and is not served here is refused in its own form, in order, and the connection goes on",
+    arguments: WireCatalog.requests.map { $0.apiKey }.filter { ApiVersionsTests.kafka[$0] == nil })
+  func unserved(key: ApiKey) throws {
+    let node = try TestNode()
+    let type = try #require(WireCatalog.requests.first { $0.apiKey == key })
+    for version in type.supportedVersions { try self.expectRefusal(type, version, node) }
+    #expect(node.client.sink.closeReason == nil)
+    #expect(!node.events.contains { if case .connectionRefused = $0 { true } else { false } })
+    // Versions that Kafka does not know cannot be answered.
+    let client = node.connect()
+    var writer = WireWriter()
+    RequestHeader(key, version: type.supportedVersions.upperBound + 1, correlationId: 7, clientId: "future").encode(into: &writer)
+    _ = node.send(raw: writer.buffer, from: client)
+    #expect(client.sink.closeReason?.contains("not served") == true)
+  }
+
+  private func expectRefusal<Request: ApiRequest>(_: Request.Type, _ version: Int16, _ node: TestNode) throws {
+    let refused = node.send(Request(), version: version)
+    let behind = node.send(MetadataRequest(topics: nil))
+    let response = try #require(try refused.response(), "\(Request.self) v\(version)")
+    let expected = Request().refusal(.unsupportedVersion, message: "\(Request.apiKey.name) is not served by this broker.", version: version)
+    if Request.apiKey != .findCoordinator {
+      let read = try Request.Response(decoding: expected.encoded(version: version).buffer, version: version)
+      #expect(response == read, "\(Request.self) v\(version)")
+    }
+    #expect(try behind.response()?.brokers.count == 1)
+  }
+
+  @Test("Each thing that was asked for is refused where a response has no error at its top")
+  func unservedItems() throws {
+    let node = try TestNode()
+    let commit = OffsetCommitRequest(
+      groupId: "g", topics: [.init(name: "t", partitions: [.init(partitionIndex: 2), .init(partitionIndex: 5)])])
+    let answer = try node.ask(commit, version: 7)
+    #expect(answer.topics.map(\.name) == ["t"])
+    #expect(answer.topics[0].partitions.map(\.partitionIndex) == [2, 5])
+    #expect(answer.topics[0].partitions.map(\.errorCode) == [.unsupportedVersion, .unsupportedVersion])
+    #expect(try node.ask(DescribeGroupsRequest(groups: ["g"]), version: 6).groups.map(\.errorMessage) == [
+      "DescribeGroups is not served by this broker."
+    ])
+    #expect(try node.ask(JoinGroupRequest(groupId: "g")).errorCode == .unsupportedVersion)
   }
 
   @Test("Random bytes end in an answer or a closed connection", arguments: UInt64(1)...40)

@@ -254,4 +254,27 @@ struct WaitingTests {
     node.environment.advance(by: .seconds(20))
     #expect(node.client.sink.answeredTwice == false)
   }
+
+  @Test("The partitions that a connection's fetches wait for are bounded: one too many is answered with what is there")
+  func waitingPartitions() throws {
+    let node = try TestNode()
+    try node.createTopic("t", partitions: 600)
+    func fetch() -> FetchRequest {
+      var request = fetchRequest("t", from: 0, maxWaitMs: 60_000)
+      request.topics[0].partitions = (Int32(0)..<600).map { .init(partition: $0, fetchOffset: 0, partitionMaxBytes: 1_000) }
+      return request
+    }
+    // 16 times 600 are 9,600 of 10,000.
+    let waiting = (0..<16).map { _ in node.send(fetch(), version: 12) }
+    #expect(waiting.allSatisfy { !$0.isAnswered } && node.broker.waitingFetchCount == 16)
+    let onceTooMany = node.send(fetch(), version: 12)
+    #expect(try onceTooMany.response()?.responses[0].partitions.count == 600)
+    #expect(node.broker.waitingFetchCount == 16)
+    // Others have bounds of their own, and what has been answered counts no more.
+    let other = node.connect()
+    #expect(!node.send(fetch(), version: 12, from: other).isAnswered)
+    #expect(try node.produce("t", partition: 599, ["x"]).errorCode == .none)
+    #expect(waiting.allSatisfy(\.isAnswered) && node.broker.waitingFetchCount == 0)
+    #expect(!node.send(fetchRequest("t", from: 0, maxWaitMs: 60_000), version: 12).isAnswered)
+  }
 }

@@ -25,6 +25,7 @@ final class Journal: MetadataListener {
     switch event {
     case .loaded(let count, _): self.note("loaded \(count)")
     case .appendFailed(let error): self.note("append failed: \(error)")
+    case .commitDelayed(let error): self.note("commit delayed: \(error)")
     case .logFailed(let error): self.note("log failed: \(error)")
     }
   }

@@ -112,6 +112,30 @@ import Wire
     #expect(machine.wantsRead)
   }
 
+  @Test func tooManyBytesInFlight() {
+    var machine = self.machine { $0.inFlightByteCountMax = 10 }
+    // Frames of six bytes: two are more than ten.
+    machine.receive(ByteBuffer(bytes: (0..<5).flatMap { framed([UInt8](repeating: UInt8($0), count: 6)) }), now: self.start)
+    #expect(self.serveAll(&machine) == [0, 1])
+    #expect(machine.inFlightByteCount == 12 && !machine.wantsRead && !machine.canServe)
+    machine.answer(1, self.answer(1))
+    #expect(machine.inFlightByteCount == 6)
+    #expect(self.serveAll(&machine) == [2], "an answered request holds nothing, though its answer has to wait")
+    machine.answer(0, nil)
+    machine.answer(2, self.answer(2))
+    #expect(self.serveAll(&machine) == [3, 4])
+    for slot in UInt64(3)...4 { machine.answer(slot, nil) }
+    #expect(machine.inFlightByteCount == 0 && machine.wantsRead)
+  }
+
+  @Test func oneRequestIsServedWhateverItsSize() {
+    var machine = self.machine { $0.inFlightByteCountMax = 10 }
+    machine.receive(ByteBuffer(bytes: framed([UInt8](repeating: 0, count: 50)) + framed([1])), now: self.start)
+    #expect(self.serveAll(&machine) == [0])
+    machine.answer(0, nil)
+    #expect(self.serveAll(&machine) == [1])
+  }
+
   @Test func aClientThatTakesNothing() {
     var machine = self.machine { $0.outboundByteCountMax = 100 }
     self.receive(&machine, requests: 9)

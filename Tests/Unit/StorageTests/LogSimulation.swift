@@ -316,11 +316,15 @@ struct LogSimulation {
       self.epochFloor = max(self.epochFloor, target)
       try log.advanceLogStart(to: Offset(target))
     }
-    let before = log.logStartOffset
     let mark = self.chance(2) ? log.logEndOffset : log.flushedOffset
+    guard let ticket = try log.beginRetention(highWatermark: mark, now: Timestamp(self.clock)) else { return }
+    // Appends and cuts go on while the disk works.
+    for _ in 0..<Int.random(in: 0...2, using: &self.generator) { try self.append(&log) }
+    if self.chance(6), self.options.truncates { try self.truncate(&log) }
+    let before = log.logStartOffset
     // What is about to be removed may come back or not if the power goes now.
     let removal: SegmentRemoval<FaultyDisk>?
-    do { removal = try log.applyRetention(highWatermark: mark, now: Timestamp(self.clock)) } catch {
+    do { removal = try log.completeRetention(ticket, isCheckpointed: try ticket.run()) } catch {
       self.logStartOffset = log.logEndOffset.rawValue
       throw error
     }

@@ -90,7 +90,7 @@ import VirtualWorld
       try faulty.log.roll(now: Timestamp(0))
     }
     let slice = try faulty.log.read(from: .zero, maxBytes: 1000, upTo: Offset(3), minOneBatch: true)
-    let removal = try #require(try faulty.log.applyRetention(highWatermark: Offset(3), now: Timestamp(0)))
+    let removal = try #require(try faulty.log.removeOld(below: Offset(3)))
     #expect(removal.segments.map { $0.baseOffset } == [.zero, Offset(1)])
     #expect(removal.segments.allSatisfy { $0.reason == .byteCount } && removal.delay == .seconds(60))
     #expect(faulty.log.logStartOffset == Offset(2))
@@ -109,6 +109,7 @@ import VirtualWorld
     try faulty.log.checkpoint()
     try faulty.store.writeCheckpoints()
     let removal = try faulty.log.delete(id: KafkaUUID(high: 1, low: 2))
+    try removal.mark()
     #expect(throws: StorageError.notFound(path: "/data/t-0")) { try faulty.log.append(self.batch()) }
     var next = try PartitionLog.create(
       in: faulty.store, topicPartition: faulty.partition, topicID: nil, config: LogConfig(), now: Timestamp(0))

@@ -99,7 +99,7 @@ import VirtualWorld
     try faulty.log.roll(now: Timestamp(0))
     try faulty.log.append(self.batch())
     try faulty.log.advanceLogStart(to: Offset(6))
-    let removal = try #require(try faulty.log.applyRetention(highWatermark: faulty.log.logEndOffset, now: Timestamp(0)))
+    let removal = try #require(try faulty.log.removeOld(below: faulty.log.logEndOffset))
     try removal.mark()
     try removal.remove()
     faulty.disk.killProcess()
@@ -122,5 +122,90 @@ import VirtualWorld
     #expect(faulty.disk.contents(of: faulty.path(FaultyLog.index)) == index)
     try faulty.reopen()
     #expect(faulty.report.wasClean)
+  }
+
+  /// Synced batches were lost, and the point beyond the new end vouched for those that took their place.
+  @Test func aRecoveryThatEndsBelowThePointTakesThePointBack() throws {
+    var faulty = try FaultyLog()
+    try faulty.log.append(self.batch())
+    let kept = faulty.disk.contents(of: faulty.path(FaultyLog.segment))!.count
+    try faulty.log.append(self.batch())
+    try faulty.log.flush()
+    try faulty.log.checkpoint()
+    try faulty.store.writeCheckpoints()
+    let segment = try faulty.disk.open(faulty.path(FaultyLog.segment), .readWrite)
+    try segment.truncate(to: Int64(kept))
+    try segment.sync()
+    faulty.disk.killProcess()
+    try faulty.reopen()
+    #expect(faulty.report.recoveryPoint == Offset(6) && faulty.log.logEndOffset == Offset(3) && faulty.log.recoveryPoint == Offset(3))
+    // The next life ends before a checkpoint is due, and a batch that takes the place of the lost ones is torn.
+    for _ in 0..<2 { try faulty.log.append(self.batch()) }
+    faulty.disk.killProcess()
+    faulty.disk.corrupt(faulty.path(FaultyLog.segment), at: kept + 70)
+    try faulty.reopen()
+    #expect(faulty.report.recoveryPoint == Offset(3))
+    #expect(faulty.log.logEndOffset == Offset(3), "the torn batch was taken for a good one")
+  }
+
+  /// What a deletion or retention syncs is synced between the steps that need the owner's lock.
+  @Test func nothingIsSyncedWhileTheOwnerHoldsItsLock() throws {
+    var faulty = try FaultyLog(LogConfig(retentionBytes: 1))
+    for sequence in Int32(0)..<3 {
+      try faulty.log.append(self.batch(1, sequence: sequence * 3))
+      try faulty.log.roll(now: Timestamp(0))
+    }
+    try faulty.log.flush()
+    faulty.disk.inject(DiskFault(.sync, .io))
+    faulty.disk.inject(DiskFault(.syncDirectory, .io))
+    let ticket = try #require(try faulty.log.beginRetention(highWatermark: Offset(9), now: Timestamp(0)))
+    #expect(throws: DiskError.self) { _ = try ticket.run() }
+    // The other fault is still there, and one more, so that what follows must not sync either.
+    faulty.disk.inject(DiskFault(.sync, .io))
+    let removal = try #require(try faulty.log.completeRetention(ticket, isCheckpointed: false))
+    try removal.mark()
+    let deletion = try faulty.log.delete(id: .zero)
+    // The fault is still there.
+    #expect(throws: DiskError.self) { try faulty.disk.open("/data/meta.properties", .readWrite).sync() }
+    try deletion.mark()
+  }
+
+  /// Segments that were decided on are left alone if the log is cut meanwhile.
+  @Test func aRetentionFromBeforeATruncationRemovesNothing() throws {
+    var faulty = try FaultyLog(LogConfig(retentionBytes: 1))
+    for _ in 0..<3 {
+      try faulty.log.append(self.batch())
+      try faulty.log.roll(now: Timestamp(0))
+    }
+    let ticket = try #require(try faulty.log.beginRetention(highWatermark: Offset(9), now: Timestamp(0)))
+    try faulty.log.truncate(to: Offset(3), now: Timestamp(0))
+    try faulty.log.roll(now: Timestamp(0))
+    // Other batches take the place of those that were cut off, in segments of the same names, and nothing says that they may go.
+    for _ in 0..<3 {
+      try faulty.log.append(self.batch())
+      try faulty.log.roll(now: Timestamp(0))
+    }
+    let isCheckpointed = try ticket.run()
+    #expect(try faulty.log.completeRetention(ticket, isCheckpointed: isCheckpointed) == nil)
+    #expect(faulty.log.logStartOffset == .zero && faulty.log.logEndOffset == Offset(12))
+  }
+
+  /// A checkpoint that was begun before a deletion writes nothing into the directory that takes the place of the old one.
+  @Test func aCheckpointFromBeforeADeletionWritesNothing() throws {
+    var faulty = try FaultyLog()
+    try faulty.log.append(self.batch(1, sequence: 0))
+    try faulty.log.flush()
+    let ticket = try #require(try faulty.log.beginCheckpoint())
+    try faulty.log.delete(id: .zero).mark()
+    var next = try PartitionLog.create(
+      in: faulty.store, topicPartition: faulty.partition, topicID: nil, config: LogConfig(), now: Timestamp(0))
+    try next.append(self.batch())
+    try ticket.run()
+    faulty.log.completeCheckpoint(ticket)
+    try faulty.store.writeCheckpoints()
+    #expect(faulty.disk.contents(of: faulty.path("00000000000000000003.snapshot")) == nil)
+    faulty.disk.killProcess()
+    try faulty.reopen()
+    #expect(faulty.report.recoveryPoint == .zero && faulty.log.logEndOffset == Offset(3))
   }
 }

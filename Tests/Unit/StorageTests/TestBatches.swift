@@ -57,6 +57,12 @@ extension PartitionLog {
     try ticket.run()
     self.completeCheckpoint(ticket)
   }
+
+  /// One pass of retention, up to the files that are to be marked.
+  mutating func removeOld(below highWatermark: Offset, now: Timestamp = Timestamp(0)) throws -> SegmentRemoval<Disk>? {
+    guard let ticket = try self.beginRetention(highWatermark: highWatermark, now: now) else { return nil }
+    return try self.completeRetention(ticket, isCheckpointed: try ticket.run())
+  }
 }
 
 /// The headers of the batches in `bytes`, one after the other.

@@ -97,7 +97,7 @@ import Wire
 
   // MARK: Reading fixtures
 
-  private func entries(of api: String) throws -> [Entry] {
+  func entries(of api: String) throws -> [Entry] {
     let text = try String(contentsOf: SchemaFixtures.goldenFolder.appending(path: "\(api).txt"), encoding: .utf8)
     return try text.components(separatedBy: "\n\n").map { block in
       let lines = block.split(separator: "\n", omittingEmptySubsequences: false)
@@ -147,6 +147,8 @@ import Wire
     switch (json, type) {
     case (.null, _): return .null
     case (.boolean(let value), .bool): return .boolean(value)
+    case (.number(let value), .float64): return .double(value)
+    case (.integer(let value), .float64): return .double(Double(value))
     case (.integer(let value), _) where type == .error || type.integerRange?.contains(value) == true: return .integer(value)
     case (.string(let text), .string): return .text(text)
     case (.string(let text), .uuid): return .uuid(try #require(KafkaUUID(text)))
@@ -165,6 +167,7 @@ import Wire
     case null
     case boolean(Bool)
     case integer(Int64)
+    case number(Double)
     case string(String)
     case array([JSONValue])
     case object([String: JSONValue])
@@ -177,6 +180,8 @@ import Wire
         self = .boolean(value)
       } else if let value = try? container.decode(Int64.self) {
         self = .integer(value)
+      } else if let value = try? container.decode(Double.self) {
+        self = .number(value)
       } else if let value = try? container.decode(String.self) {
         self = .string(value)
       } else if let value = try? container.decode([JSONValue].self) {

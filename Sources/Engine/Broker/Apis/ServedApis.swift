@@ -48,3 +48,15 @@ enum ServedApis {
 
   static func versions(of key: ApiKey) -> ClosedRange<Int16>? { Self.byKey[Int(key.rawValue)] }
 }
+
+/// The APIs of which this broker knows the form, served or not, and so can answer that they are not.
+enum KnownApis {
+  /// By the key's number.
+  private static let byKey: [(any ApiRequest.Type)?] = {
+    var requests = [(any ApiRequest.Type)?](repeating: nil, count: Int(ApiKey.allCases.map(\.rawValue).max() ?? 0) + 1)
+    for request in WireCatalog.requests { requests[Int(request.apiKey.rawValue)] = request }
+    return requests
+  }()
+
+  static func request(_ key: ApiKey) -> (any ApiRequest.Type)? { Self.byKey[Int(key.rawValue)] }
+}

@@ -63,6 +63,11 @@ final class Catalog<Env: Environment>: Sendable {
     self.topicsByName.sorted { $0.key < $1.key }.flatMap { $0.value.hostedPartitions }
   }
 
+  /// Every partition that could not be opened for a reason that can pass, in the order of topic names and partition ids.
+  var retriablePartitions: [(topicID: KafkaUUID, partition: PartitionID)] {
+    self.topicsByName.sorted { $0.key < $1.key }.flatMap { _, topic in topic.retriablePartitions.map { (topic.id, $0) } }
+  }
+
   /// Who leads the partition, as clients are to be told.
   func leader(_ reference: TopicReference, _ id: PartitionID) -> (NodeID, LeaderEpoch)? {
     guard let topic = self.topic(reference), let partition = self.image.topic(topic.id)?[id] else { return nil }

@@ -14,7 +14,8 @@ final class HostedTopic<Env: Environment>: Sendable {
     /// Its replicas are on other brokers.
     case elsewhere
     /// It belongs here and could not be opened.
-    case offline
+    /// - canPass: opening it is tried again.
+    case offline(canPass: Bool)
   }
 
   let name: String
@@ -47,6 +48,18 @@ final class HostedTopic<Env: Environment>: Sendable {
     case .elsewhere: return .failure(.init(code: .notLeaderOrFollower))
     case .offline: return .failure(.init(code: .kafkaStorageError))
     }
+  }
+
+  /// The topic with another partition in this place.
+  func replacing(_ id: PartitionID, with slot: Slot) -> HostedTopic<Env> {
+    var slots = self.slots
+    slots[Int(id.rawValue)] = slot
+    return HostedTopic(name: self.name, id: self.id, slots: slots, config: self.config)
+  }
+
+  /// Those that could not be opened for a reason that can pass.
+  var retriablePartitions: [PartitionID] {
+    self.slots.indices.compactMap { if case .offline(canPass: true) = self.slots[$0] { PartitionID(Int32($0)) } else { nil } }
   }
 
   var hostedPartitions: [Partition<Env>] {

@@ -33,11 +33,14 @@ final class PendingFetch<Env: Environment>: Expirable {
     self.state = Mutex(State(available: reads.reads.map(\.byteCount), total: reads.byteCount))
   }
 
+  /// What it holds while it waits.
+  var partitionCount: Int { self.targets.count }
+
   /// Begins to wait. The answer may go out before this returns.
   ///
   /// - Parameter reads: what was read just before: each partition is watched from where that ended.
   func start(after reads: FetchReads<Env>) {
-    self.broker.connectionWaits.add(self, connectionID: self.exchange.client.connectionID)
+    guard self.broker.connectionWaits.add(self, connectionID: self.exchange.client.connectionID) else { return self.finish() }
     let handle = self.broker.deadlines.add(self, deadline: self.broker.environment.now() + self.limits.maxWait)
     self.state.withLock { $0.deadline = handle }
     for (index, target) in self.targets.enumerated() {

@@ -4,10 +4,16 @@ import LogCore
 import Metadata
 import Model
 import Storage
+import Synchronization
 
 // Follows the metadata: partitions come, change and go as the committed image says. One change at a time, on the metadata log's thread.
 extension Broker {
   func apply(_ image: MetadataImage, _ delta: MetadataDelta) {
+    self.changing.withLock { _ in self.change(to: image, delta) }
+    self.retryOfflinePartitions()
+  }
+
+  private func change(to image: MetadataImage, _ delta: MetadataDelta) {
     let catalog = self.catalog
     // What goes makes room first: a new topic may have the name of an old one.
     for topic in delta.removedTopics { self.delete(topic, catalog) }
@@ -52,19 +58,28 @@ extension Broker {
     return HostedTopic(name: topic.name, id: topic.id, slots: slots, config: config)
   }
 
-  /// Makes a partition's log and begins to serve it.
   func create(_ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig) -> HostedTopic<Env>.Slot
   {
-    let settings = self.settings(config)
-    do throws(StorageError) {
-      let log = try PartitionLog.create(
-        in: self.logDirectory, topicPartition: partition, topicID: topicID, config: settings.log, now: self.environment.wallClock())
-      self.events.record(.partitionCreated(partition, topicID: topicID))
-      return .hosted(self.serve(log, topicID, image, settings, highWatermark: nil))
-    } catch {
+    self.slot(of: partition) { () throws(StorageError) in try self.createLog(partition, topicID, image, config) }
+  }
+
+  /// The partition that `open` puts into service, or the place of one that is out of it.
+  func slot(of partition: TopicPartition, _ open: () throws(StorageError) -> Partition<Env>) -> HostedTopic<Env>.Slot {
+    do throws(StorageError) { return .hosted(try open()) } catch {
       self.events.record(.partitionOffline(partition, cause: error))
-      return .offline
+      return .offline(canPass: error.canPass)
     }
+  }
+
+  /// Makes a partition's log and begins to serve it.
+  func createLog(
+    _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig
+  ) throws(StorageError) -> Partition<Env> {
+    let settings = self.settings(config)
+    let log = try PartitionLog.create(
+      in: self.logDirectory, topicPartition: partition, topicID: topicID, config: settings.log, now: self.environment.wallClock())
+    self.events.record(.partitionCreated(partition, topicID: topicID))
+    return self.serve(log, topicID, image, settings, highWatermark: nil)
   }
 
   /// Puts a log into service as the image says.

@@ -6,6 +6,7 @@ import Storage
 // What the broker does by itself while it serves.
 extension Broker {
   func startBackgroundWork() {
+    self.retryOfflinePartitions()
     self.background.every(self.config.retentionCheckInterval) { self.applyRetention() }
     self.background.every(self.config.highWatermarkCheckpointInterval) { self.writeCheckpoints() }
     self.background.every(self.config.recoveryPointCheckpointInterval) { self.moveRecoveryPoints() }

@@ -121,9 +121,9 @@ extension Broker {
   /// `unreadable` are those of which it cannot be told: they stay as they are and out of service.
   private func setStraysAside(
     _ found: [TopicPartition], _ image: MetadataImage
-  ) -> (present: Set<TopicPartition>, unreadable: Set<TopicPartition>) {
+  ) -> (present: Set<TopicPartition>, unreadable: [TopicPartition: StorageError]) {
     var present: Set<TopicPartition> = []
-    var unreadable: Set<TopicPartition> = []
+    var unreadable: [TopicPartition: StorageError] = [:]
     for partition in found where partition.topic != TopicName.clusterMetadata {
       let registered = image.topic(partition.topic).flatMap { topic in topic[partition.partition].map { (topic.id, $0) } }
       var reason = "the metadata has no such partition"
@@ -140,7 +140,7 @@ extension Broker {
         } catch {
           // Whose it is cannot be told just now, which is no reason to begin anew in its place.
           self.events.record(.partitionOffline(partition, cause: error))
-          unreadable.insert(partition)
+          unreadable[partition] = error
           continue
         }
       }
@@ -170,10 +170,10 @@ private final class PartitionLoading<Env: Environment>: Sendable {
   private let defaults: TopicConfig
   private let topics: [TopicImage]
   private let present: Set<TopicPartition>
-  private let unreadable: Set<TopicPartition>
+  private let unreadable: [TopicPartition: StorageError]
   private let state: Mutex<State>
 
-  init(broker: Broker<Env>, image: MetadataImage, present: Set<TopicPartition>, unreadable: Set<TopicPartition>) {
+  init(broker: Broker<Env>, image: MetadataImage, present: Set<TopicPartition>, unreadable: [TopicPartition: StorageError]) {
     self.broker = broker
     self.image = image
     self.defaults = broker.topicDefaults(image)
@@ -214,9 +214,9 @@ private final class PartitionLoading<Env: Environment>: Sendable {
     let slots = topic.partitions.enumerated().map { index, partition -> HostedTopic<Env>.Slot in
       guard partition.isReplica(self.broker.config.nodeID) else { return .elsewhere }
       let name = TopicPartition(topic.name, PartitionID(Int32(index)))
-      if self.unreadable.contains(name) { return .offline }
+      if let error = self.unreadable[name] { return .offline(canPass: error.canPass) }
       guard self.present.contains(name) else { return self.broker.create(name, topic.id, partition, config) }
-      return self.broker.load(name, topic.id, partition, config)
+      return self.broker.slot(of: name) { () throws(StorageError) in try self.broker.loadLog(name, topic.id, partition, config) }
     }
     return HostedTopic(name: topic.name, id: topic.id, slots: slots, config: config)
   }
@@ -224,19 +224,14 @@ private final class PartitionLoading<Env: Environment>: Sendable {
 
 extension Broker {
   /// Opens a partition's log and begins to serve it.
-  fileprivate func load(
+  func loadLog(
     _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig
-  ) -> HostedTopic<Env>.Slot {
+  ) throws(StorageError) -> Partition<Env> {
     let settings = self.settings(config)
-    do throws(StorageError) {
-      let (log, report) = try PartitionLog.open(
-        in: self.logDirectory, topicPartition: partition, config: settings.log, now: self.environment.wallClock())
-      if report.isWorthTelling { self.events.record(.logRecovered(report)) }
-      let highWatermark = self.logDirectory.checkpointedHighWatermark(of: partition)
-      return .hosted(self.serve(log, topicID, image, settings, highWatermark: highWatermark))
-    } catch {
-      self.events.record(.partitionOffline(partition, cause: error))
-      return .offline
-    }
+    let (log, report) = try PartitionLog.open(
+      in: self.logDirectory, topicPartition: partition, config: settings.log, now: self.environment.wallClock())
+    if report.isWorthTelling { self.events.record(.logRecovered(report)) }
+    let highWatermark = self.logDirectory.checkpointedHighWatermark(of: partition)
+    return self.serve(log, topicID, image, settings, highWatermark: highWatermark)
   }
 }

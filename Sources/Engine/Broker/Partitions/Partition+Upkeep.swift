@@ -29,12 +29,20 @@ extension Partition {
     return result
   }
 
-  /// Takes segments that retention no longer keeps out of the log. On the background lane.
+  /// Takes segments that retention no longer keeps out of the log. Blocks, without the partition's lock: on the background lane.
   func applyRetention(now: Timestamp) throws(StorageError) -> SegmentRemoval<Env.Disk>? {
+    let ticket = try self.state.withLock { state throws(StorageError) in
+      state.leader.resignation == nil ? try state.log.beginRetention(highWatermark: state.leader.highWatermark, now: now) : nil
+    }
+    guard let ticket else { return nil }
+    let isCheckpointed: Bool
+    do throws(DiskError) { isCheckpointed = try ticket.run() } catch {
+      if self.isDeleted { return nil }
+      throw .disk(error)
+    }
     let outcome: Result<SegmentRemoval<Env.Disk>?, StorageError> = self.step { state, effects in
-      guard state.leader.resignation == nil else { return .success(nil) }
       do throws(StorageError) {
-        let removal = try state.log.applyRetention(highWatermark: state.leader.highWatermark, now: now)
+        let removal = try state.log.completeRetention(ticket, isCheckpointed: isCheckpointed)
         state.leader.handle(.logStartAdvanced(to: state.log.logStartOffset), into: &effects)
         // Under the lock, as a deletion is: files are renamed by their paths, and a topic that is made anew has the same ones.
         do throws(DiskError) { try removal?.mark() } catch { throw .disk(error) }
@@ -57,6 +65,8 @@ extension Partition {
     guard let ticket else { return }
     do throws(DiskError) { try ticket.run() } catch {
       self.state.withLock { $0.log.completeCheckpoint(ticket, failed: true) }
+      // Its directory went while it was written to.
+      if self.isDeleted { return }
       throw .disk(error)
     }
     self.state.withLock { $0.log.completeCheckpoint(ticket) }
@@ -72,11 +82,15 @@ extension Partition {
   /// What the log repaired while it was read.
   func takeNotices() -> [StorageNotice] { self.state.withLock { $0.log.takeNotices() } }
 
-  /// Ends the partition's service and removes its log. The directory is renamed when this returns.
+  /// Ends the partition's service and removes its log. The directory is renamed when this returns. Blocks, without the partition's lock.
   func delete(id: KafkaUUID) throws(StorageError) -> DirectoryRemoval<Env.Disk> {
     self.resign(.unknownTopicOrPartition)
-    return try self.state.withLock { state throws(StorageError) in try state.log.delete(id: id) }
+    let removal = try self.state.withLock { state throws(StorageError) in try state.log.delete(id: id) }
+    try removal.mark()
+    return removal
   }
+
+  private var isDeleted: Bool { self.state.withLock { $0.log.state == .deleted } }
 
   /// Closes the log so that the next start need not check it. Blocks; the partition is of no use afterwards.
   func close() throws(StorageError) {

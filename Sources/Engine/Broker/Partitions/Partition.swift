@@ -32,6 +32,10 @@ final class Partition<Env: Environment>: Sendable {
     var isFlushScheduled = false
     /// The last append was refused by the disk; said once until one succeeds.
     var isRefusingAppends = false
+    /// The last read found no descriptor for its file; said once until one succeeds.
+    var isRefusingReads = false
+    /// The last flush had to be put off; said once until one succeeds.
+    var isFlushDeferred = false
   }
 
   let topicPartition: TopicPartition
@@ -89,6 +93,13 @@ final class Partition<Env: Environment>: Sendable {
       state.flushInterval = settings.flushInterval
       if state.leader.flushPolicy != flushPolicy { state.leader.handle(.flushPolicyChanged(flushPolicy), into: &effects) }
     }
+  }
+
+  /// Whether a read's failure is worth telling: one for want of a descriptor is, once.
+  static func isNews(_ error: StorageError, _ state: inout State) -> Bool {
+    guard error.isTransient else { return true }
+    defer { state.isRefusingReads = true }
+    return !state.isRefusingReads
   }
 
   // MARK: - Stepping
@@ -218,20 +229,37 @@ final class Partition<Env: Environment>: Sendable {
 
   /// Makes everything appended so far durable and tells who waits for it. Blocks: on the sync lane of the log's directory.
   func flush() {
-    do {
+    do throws(StorageError) {
       let ticket = try self.state.withLock { state throws(StorageError) in
         var none: [Machine.Effect] = []
         state.leader.handle(.flushBegan, into: &none)
         // Closed or deleted since it was asked for: whoever did that has seen to what was appended.
         return state.log.state == .online ? try state.log.beginFlush() : nil
       }
-      do throws(DiskError) { try ticket?.run() } catch { return self.fail(.disk(error)) }
+      do throws(DiskError) { try ticket?.run() } catch { throw StorageError.disk(error) }
       self.step { state, effects in
+        state.isFlushDeferred = false
         if let ticket { state.log.completeFlush(ticket) }
         state.leader.handle(.flushed(upTo: state.log.flushedOffset), into: &effects)
       }
     } catch {
-      self.fail(error)
+      if error.isTransient { self.deferFlush(error) } else { self.fail(error) }
+    }
+  }
+
+  /// How long a flush is put off that found no descriptor for its files. Whatever is appended meanwhile asks for one sooner.
+  private static var flushRetryInterval: Duration { .milliseconds(500) }
+
+  /// Nothing was synced and nothing is lost: whoever waits goes on waiting.
+  private func deferFlush(_ cause: StorageError) {
+    let isNews = self.state.withLock { state in
+      defer { state.isFlushDeferred = true }
+      return !state.isFlushDeferred
+    }
+    if isNews { self.events.record(.flushDeferred(self.topicPartition, cause: cause)) }
+    _ = self.environment.schedule(after: Self.flushRetryInterval) { [weak self] in
+      guard let self, self.state.withLock({ $0.log.state == .online && $0.log.hasUnflushed }) else { return }
+      self.syncer.request(self)
     }
   }
 

@@ -64,17 +64,38 @@ extension Broker: RequestHandler {
     }
   }
 
-  /// An API or a version of it that is not served. Where a client can be told in a form that it certainly reads, it is; otherwise the
-  /// connection is closed, as Kafka's brokers do: an answer in another version would be taken for something it is not.
-  private func handleUnserved(_ exchange: Exchange<Env.Disk.File>, _ reader: WireReader) {
+  /// An API or a version of it that is not served. What Kafka knows is refused in its own form, and the connection goes on; of anything
+  /// else it cannot be told how an answer would be read, so that the connection is closed, as Kafka's brokers do.
+  private func handleUnserved(_ exchange: Exchange<Env.Disk.File>, _ body: WireReader) {
     let version = exchange.version
-    switch ApiKey(rawValue: exchange.header.apiKey) {
-    case .apiVersions?: self.refuseApiVersions(exchange)
-    case .produce? where (0...2).contains(version): self.refuseLegacyProduce(exchange, reader)
-    case .findCoordinator? where FindCoordinatorRequest.supportedVersions.contains(version): self.refuseFindCoordinator(exchange, reader)
-    case let key?: self.refuse(exchange, "\(key) v\(version) is not served")
-    case nil: self.refuse(exchange, "API key \(exchange.header.apiKey) is not known")
+    guard let key = ApiKey(rawValue: exchange.header.apiKey) else {
+      return self.refuse(exchange, "API key \(exchange.header.apiKey) is not known")
     }
+    do throws(WireError) {
+      switch key {
+      case .apiVersions: self.refuseApiVersions(exchange)
+      case .produce where (0...2).contains(version): self.refuseLegacyProduce(exchange, body)
+      case .findCoordinator where FindCoordinatorRequest.supportedVersions.contains(version):
+        self.refuseFindCoordinator(exchange, try FindCoordinatorRequest(decoding: body.rest, version: version))
+      default:
+        guard let request = KnownApis.request(key), request.supportedVersions.contains(version) else {
+          return self.refuse(exchange, "\(key) v\(version) is not served")
+        }
+        try self.refuse(request, exchange, body)
+      }
+    } catch {
+      self.refuse(exchange, "\(key) v\(version): \(error)")
+    }
+  }
+
+  /// Answers a request of an API that is not served with UNSUPPORTED_VERSION.
+  private func refuse<Request: ApiRequest>(
+    _: Request.Type, _ exchange: Exchange<Env.Disk.File>, _ body: WireReader
+  ) throws(WireError) {
+    var reader = body
+    let request = try Request(from: &reader, version: exchange.version)
+    let message = "\(Request.apiKey.name) is not served by this broker."
+    exchange.respond(request.refusal(.unsupportedVersion, message: message, version: exchange.version))
   }
 
   /// Closes the connection for a reason that is recorded.
@@ -84,17 +105,12 @@ extension Broker: RequestHandler {
   }
 
   /// Group and transaction coordinators are not served. Clients ask for one all the same when they are told to.
-  private func refuseFindCoordinator(_ exchange: Exchange<Env.Disk.File>, _ reader: WireReader) {
+  private func refuseFindCoordinator(_ exchange: Exchange<Env.Disk.File>, _ request: FindCoordinatorRequest) {
     let message = "This broker serves neither consumer groups nor transactions yet."
-    do {
-      let request = try FindCoordinatorRequest(decoding: reader.rest, version: exchange.version)
-      var response = FindCoordinatorResponse(errorCode: .unsupportedVersion, errorMessage: message, nodeId: -1, host: "", port: -1)
-      response.coordinators = request.coordinatorKeys.map {
-        .init(key: $0, nodeId: -1, host: "", port: -1, errorCode: .unsupportedVersion, errorMessage: message)
-      }
-      exchange.respond(response)
-    } catch {
-      self.refuse(exchange, "FindCoordinator v\(exchange.version): \(error)")
-    }
+    var response = request.refusal(.unsupportedVersion, message: message, version: exchange.version)
+    // Nobody, as Kafka spells it.
+    (response.nodeId, response.port) = (-1, -1)
+    for index in response.coordinators.indices { (response.coordinators[index].nodeId, response.coordinators[index].port) = (-1, -1) }
+    exchange.respond(response)
   }
 }

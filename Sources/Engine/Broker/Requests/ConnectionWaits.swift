@@ -3,20 +3,39 @@ import Synchronization
 
 /// The fetches that wait, by connection, so that those of a connection that is gone are dropped: a client may ask to wait for weeks.
 final class ConnectionWaits<Env: Environment>: Sendable {
-  private let fetches = Mutex<[UInt64: [PendingFetch<Env>]]>([:])
+  /// Partitions that the waiting fetches of one connection may watch, all together; one fetch may always wait. A fetch session makes
+  /// many partitions of a request of a few bytes, so that the size of the requests is no bound for what they hold.
+  static var partitionsMax: Int { 10_000 }
 
-  func add(_ fetch: PendingFetch<Env>, connectionID: UInt64) {
-    self.fetches.withLock { $0[connectionID, default: []].append(fetch) }
+  private struct Waits {
+    var fetches: [PendingFetch<Env>] = []
+    var partitionCount = 0
   }
+  private let connections = Mutex<[UInt64: Waits]>([:])
 
-  func remove(_ fetch: PendingFetch<Env>, connectionID: UInt64) {
-    self.fetches.withLock { fetches in
-      fetches[connectionID]?.removeAll { $0 === fetch }
-      if fetches[connectionID]?.isEmpty == true { fetches[connectionID] = nil }
+  /// Notes that `fetch` waits. False: it must not, for the connection has enough that wait.
+  func add(_ fetch: PendingFetch<Env>, connectionID: UInt64) -> Bool {
+    self.connections.withLock { connections in
+      let held = connections[connectionID]?.partitionCount ?? 0
+      if held > 0, held + fetch.partitionCount > Self.partitionsMax { return false }
+      connections[connectionID, default: Waits()].fetches.append(fetch)
+      connections[connectionID]?.partitionCount += fetch.partitionCount
+      return true
     }
   }
 
-  func take(connectionID: UInt64) -> [PendingFetch<Env>] { self.fetches.withLock { $0.removeValue(forKey: connectionID) } ?? [] }
+  func remove(_ fetch: PendingFetch<Env>, connectionID: UInt64) {
+    self.connections.withLock { connections in
+      guard let index = connections[connectionID]?.fetches.firstIndex(where: { $0 === fetch }) else { return }
+      connections[connectionID]?.fetches.remove(at: index)
+      connections[connectionID]?.partitionCount -= fetch.partitionCount
+      if connections[connectionID]?.fetches.isEmpty == true { connections[connectionID] = nil }
+    }
+  }
 
-  var count: Int { self.fetches.withLock { fetches in fetches.values.reduce(0) { $0 + $1.count } } }
+  func take(connectionID: UInt64) -> [PendingFetch<Env>] {
+    self.connections.withLock { $0.removeValue(forKey: connectionID) }?.fetches ?? []
+  }
+
+  var count: Int { self.connections.withLock { connections in connections.values.reduce(0) { $0 + $1.fetches.count } } }
 }

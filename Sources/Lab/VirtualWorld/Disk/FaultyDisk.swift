@@ -172,7 +172,8 @@ package final class FaultyDisk: DiskPort {
         throw DiskError(.notFound, operation: "sync the directory", path: path)
       }
       do throws(DiskError) { try state.check(.syncDirectory, path, changes: true) } catch {
-        if !state.isOff { state.system.sync(node, failing: true) }
+        // For want of a descriptor nothing was begun; any other failure may have lost what was to be synced.
+        if !state.isOff, !error.isTransient { state.system.sync(node, failing: true) }
         throw error
       }
       state.system.sync(node)
@@ -263,7 +264,7 @@ package final class FaultyDisk: DiskPort {
     try self.locked { state throws(DiskError) in
       _ = try state.contents(of: file, "sync")
       do throws(DiskError) { try state.check(.sync, file.path, changes: true) } catch {
-        if !state.isOff { state.system.sync(file.node, failing: true) }
+        if !state.isOff, !error.isTransient { state.system.sync(file.node, failing: true) }
         throw error
       }
       state.system.sync(file.node)

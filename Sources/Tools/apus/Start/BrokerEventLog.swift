@@ -40,6 +40,9 @@ struct BrokerEventLog: BrokerEvents {
         metadata: ["partition": "\(partition)", "epoch": "\(epoch)", "end": "\(logEndOffset)", "highWatermark": "\(highWatermark)"])
     case .partitionOffline(let partition, let cause):
       self.log.error("partition offline", metadata: ["partition": "\(partition)", "reason": "\(cause)"])
+    case .partitionBackOnline(let partition): self.log.info("partition back online", metadata: ["partition": "\(partition)"])
+    case .flushDeferred(let partition, let cause):
+      self.log.error("flush put off, tried again", metadata: ["partition": "\(partition)", "reason": "\(cause)"])
     case .appendRefused(let partition, let cause):
       self.log.error("append refused", metadata: ["partition": "\(partition)", "reason": "\(cause)"])
     case .readFailed(let partition, let offset, let cause):
@@ -74,7 +77,7 @@ struct BrokerEventLog: BrokerEvents {
   private func record(_ event: ControllerEvent) {
     switch event {
     case .loaded: self.log.info("\(event)")
-    case .appendFailed, .logFailed: self.log.error("\(event)")
+    case .appendFailed, .commitDelayed, .logFailed: self.log.error("\(event)")
     }
   }
 

@@ -2,11 +2,17 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test run bench micro build tidy fuzz clean
+.PHONY: help demo test run bench micro build image up down tidy fuzz clean
 
+# -cross-module-optimization was measured: 2% fewer instructions of its own per produced batch, no less time, and a larger binary.
 RELEASE := swift build -c release --static-swift-stdlib --product apus
 APUS := .build/release/apus
 PYTEST := .build/venv/bin/python -m pytest -c Tests/pytest.ini
+
+# Where the image's binary comes from: `build` compiles it in the image, `prebuilt` takes the release build of this machine.
+BINARY_FROM ?= build
+DOCKER ?= docker
+COMPOSE ?= $(shell $(DOCKER) compose version >/dev/null 2>&1 && echo $(DOCKER) compose || echo docker-compose) --project-name apus -f Docker/docker-compose.yml
 
 # Tests with sockets and clocks of their own. They go apart from those that compute for seconds on end: Swift Testing runs all on as
 # many threads as there are processors, and a test that waits for its turn must not run out of time.
@@ -20,7 +26,7 @@ build: ## the release binary, .build/release/apus
 	$(RELEASE)
 
 demo: build ## install what is missing, build, and show a broker at work
-	Tests/Demo/demo.sh
+	@Tests/Demo/demo.sh
 
 test: ## install what the tests need, and run every test
 	@.ci/setup test
@@ -28,13 +34,26 @@ test: ## install what the tests need, and run every test
 	$(RELEASE)
 	swift test --skip-build --skip '$(LIVE)'
 	swift test --skip-build --filter '$(LIVE)'
-	$(PYTEST) Tests/Clients Tests/Crash Tests/Demo
+	$(PYTEST) Tests/Clients Tests/Crash Tests/Demo Tests/Docker
 
 run: build ## a broker on 127.0.0.1:9092 with its data in ./apus-data
 	exec $(APUS) start
 
-bench: build ## the standard benchmarks; results under Benchmarks/results
+bench: build ## the standard benchmarks, beside a plain C reference; results under Benchmarks/results
 	Benchmarks/standard.sh
+
+image: $(if $(filter prebuilt,$(BINARY_FROM)),build) ## the container image `apus`; BINARY_FROM=prebuilt takes the release build of this machine
+	@[ "$(BINARY_FROM)" != prebuilt ] || { mkdir -p .build/image && strip -o .build/image/apus $(APUS); }
+	DOCKER_BUILDKIT=1 $(DOCKER) build --build-arg BINARY_FROM=$(BINARY_FROM) --file Docker/Dockerfile --tag apus .
+
+up: ## a broker in a container on localhost:9092, with its data in a volume; the image is built if it is missing
+	@$(DOCKER) image inspect apus >/dev/null 2>&1 || $(MAKE) image
+	$(COMPOSE) up --detach
+	@for _ in $$(seq 100); do $(COMPOSE) exec -T apus apus topic list >/dev/null 2>&1 && exit; sleep 0.2; done; \
+	  $(COMPOSE) logs --tail 20; echo "the broker does not answer" >&2; exit 1
+
+down: ## stop the broker of `make up`; its data stays
+	$(COMPOSE) down
 
 fuzz: ## coverage-guided fuzzing of everything that reads foreign bytes; FUZZ_SECONDS for each target
 	@.ci/setup build

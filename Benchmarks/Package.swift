@@ -3,7 +3,7 @@ import PackageDescription
 
 // The microbenchmarks, apart from the main package so that its users do not build the benchmark library.
 // They measure what Apus keeps to itself (`package` declarations), so they build its sources as part of their own
-// package, through the `Sources` link, rather than depend on it. The targets are those of ../Package.swift.
+// package, through the `Sources` link, rather than depend on it. The targets are those of ../Package.swift, which a tidy test sees to.
 
 let common: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("BROKER_BINARY", ROOT / ".build/release/apus"))
-READY = re.compile(r"^apus ready node=(\d+) listen=(\S+) cluster=(\S+)$")
+READY = re.compile(r"^apus ready node=(?P<node>\d+) listen=(?P<listen>\S+) cluster=(?P<cluster>\S+)$")
 
 
 class Apus:

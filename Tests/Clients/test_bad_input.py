@@ -11,6 +11,7 @@ import kafka.protocol.producer as producer
 import kafka.protocol.sasl as sasl
 import pytest
 from kafka.record.default_records import DefaultRecordBatchBuilder
+from kafka.record.util import calc_crc32c
 
 from apus_process import apus
 from raw import Connection, api_versions, header, produce_error, produce_v3, string
@@ -42,6 +43,20 @@ def test_a_good_batch_by_hand_is_taken(broker, healthy):
     with Connection(broker) as connection:
         connection.send(produce_v3(healthy, batch()))
         assert produce_error(connection.receive()[1]) == 0
+
+
+def test_a_batch_broken_inside_is_refused(broker, healthy):
+    """A right checksum over compressed records that are none: acknowledged, it would stop every consumer."""
+    good = DefaultRecordBatchBuilder(
+        magic=2, compression_type=1, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=1 << 30
+    )
+    good.append(0, 1_700_000_000_000, b"key", b"value" * 100, [])
+    broken = bytearray(good.build())
+    broken[-9] ^= 0xFF
+    struct.pack_into(">I", broken, 17, calc_crc32c(bytes(broken[21:])))
+    with Connection(broker) as connection:
+        connection.send(produce_v3(healthy, bytes(broken)))
+        assert produce_error(connection.receive()[1]) == INVALID_RECORD
 
 
 @pytest.mark.parametrize("position", [17, 21, 30, 61, -1])

@@ -120,3 +120,19 @@ def test_aiokafka_idempotent_producer(broker, topic):
         await producer.stop()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("target", ["uncompressed", "gzip", "snappy", "lz4", "zstd"])
+def test_the_topics_compression_type_counts(broker, admin, topic, target):
+    admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"compression.type": target})])
+    for codec in CODECS:
+        producer = KafkaProducer(bootstrap_servers=broker.address, compression_type=codec, linger_ms=10)
+        for n in range(100):
+            producer.send(topic, f"value {n}".encode() * 10, f"key {n}".encode(), headers=[("h", b"%d" % n)], partition=0)
+        producer.flush(60)
+        producer.close()
+    records = read(broker, topic, 100 * len(CODECS))
+    assert [r.offset for r in records] == list(range(100 * len(CODECS)))
+    assert [(r.key, r.value, list(r.headers)) for r in records] == [
+        (f"key {n}".encode(), f"value {n}".encode() * 10, [("h", b"%d" % n)]) for n in range(100)
+    ] * len(CODECS)

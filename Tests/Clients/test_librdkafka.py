@@ -1,5 +1,6 @@
 """confluent-kafka (librdkafka) against a broker: what its users do every day, unchanged."""
 
+import re
 import time
 
 import pytest
@@ -14,6 +15,8 @@ from confluent_kafka.admin import (
     OffsetSpec,
     ResourceType,
 )
+
+from apus_process import apus
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
@@ -366,3 +369,17 @@ def test_a_waiting_consumer_is_woken(broker, topic):
     # The fetch was waiting for up to ten seconds; it must come back because of the record, not because of its own time limit.
     assert time.monotonic() - began < 5
     consumer.close()
+
+
+@pytest.mark.parametrize("target", ["uncompressed", "gzip", "snappy", "lz4", "zstd"])
+def test_the_topics_compression_type_counts(broker, topic, target):
+    create(broker, topic, config={"compression.type": target})
+    items = [(f"key-{n}".encode(), f"value {n} ".encode() * 20, [("n", str(n).encode())]) for n in range(200)]
+    for codec in CODECS:
+        producer = producer_for(broker, **{"compression.type": codec, "linger.ms": 20, "enable.idempotence": True})
+        send(producer, topic, items, partition=0)
+    messages = read(broker, topic, 200 * len(CODECS))
+    assert [(m.key(), m.value(), m.headers()) for m in messages] == items * len(CODECS)
+    segment = broker.data / f"{topic}-0" / "00000000000000000000.log"
+    codecs = set(re.findall(r" codec (\S+) ", apus("log", "dump", "--batches-only", segment).stdout))
+    assert codecs == {"none" if target == "uncompressed" else target}

@@ -2,7 +2,8 @@
 import PackageDescription
 
 // The coverage-guided fuzz targets (`make fuzz`), a package of their own since everything in it is built with libFuzzer's
-// instrumentation. It builds the sources it attacks through the `Sources` link. The targets are those of ../../Package.swift.
+// instrumentation. It builds the sources it attacks through the `Sources` link. The targets are those of
+// ../../Package.swift, which a tidy test sees to.
 
 let common: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),

@@ -56,4 +56,23 @@ struct PackageLayout {
     }
     return offences
   }
+
+  /// The packages of the microbenchmarks and the fuzz targets build some of these targets a second time, through a link to `Sources`:
+  /// each must be as the main manifest has it.
+  func offences(inCopy copy: PackageLayout, at path: String) -> [Offence] {
+    copy.targets.filter { $0.path.hasPrefix("Sources/") }.compactMap { target in
+      guard let original = self.targets.first(where: { $0.name == target.name }) else {
+        return Offence(path: path, line: target.line, message: "\(target.name) is no target of Package.swift")
+      }
+      if target.path != original.path {
+        return Offence(path: path, line: target.line, message: "\(target.name) is at \(original.path), not at \(target.path)")
+      }
+      let (extra, missing) = (
+        Set(target.dependencies).subtracting(original.dependencies), Set(original.dependencies).subtracting(target.dependencies)
+      )
+      if extra.isEmpty, missing.isEmpty { return nil }
+      let message = "\(target.name) depends on other targets than the original: \(extra.union(missing).sorted().joined(separator: ", "))"
+      return Offence(path: path, line: target.line, message: message)
+    }
+  }
 }

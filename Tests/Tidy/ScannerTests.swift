@@ -138,4 +138,27 @@ import Testing
         "Sources/Cores/Stray: a folder that is no target of Package.swift",
       ])
   }
+
+  @Test func packageCopies() {
+    let layout = PackageLayout(
+      manifest: """
+        .target(name: "LogCore", dependencies: ["Base", "Model"], path: "Sources/Cores/LogCore", swiftSettings: core),
+        .target(name: "Model", dependencies: ["Base"], path: "Sources/Ground/Model"),
+        .target(name: "Base", path: "Sources/Ground/Base"),
+        """)
+    let copy = PackageLayout(
+      manifest: """
+        .target(name: "Model", dependencies: ["Base"], path: "Sources/Ground/Model", swiftSettings: common),
+        .target(name: "LogCore", dependencies: ["Base", "Wire"], path: "Sources/Cores/LogCore"),
+        .target(name: "Base", path: "Sources/Formats/Base"),
+        .target(name: "Gone", path: "Sources/Ground/Gone"),
+        .executableTarget(name: "Micro", dependencies: ["Base"], path: "Micro"),
+        """)
+    #expect(
+      layout.offences(inCopy: copy, at: "Copy.swift").map(\.description) == [
+        "Copy.swift:2: LogCore depends on other targets than the original: Model, Wire",
+        "Copy.swift:3: Base is at Sources/Ground/Base, not at Sources/Formats/Base",
+        "Copy.swift:4: Gone is no target of Package.swift",
+      ])
+  }
 }

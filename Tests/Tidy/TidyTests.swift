@@ -18,6 +18,14 @@ import Testing
     for offence in layout.offences(folders: try self.repository.targetFolders()) { Issue.record("\(offence)") }
   }
 
+  @Test(arguments: ["Benchmarks/Package.swift", "Tests/Fuzz/Package.swift"])
+  func copiesFollowThePackage(path: String) throws {
+    let layout = PackageLayout(manifest: try self.repository.text(of: "Package.swift"))
+    let copy = PackageLayout(manifest: try self.repository.text(of: path))
+    #expect(copy.targets.count > 10, "the manifest was not understood")
+    for offence in layout.offences(inCopy: copy, at: path) { Issue.record("\(offence)") }
+  }
+
   @Test func layersAreTheSeven() throws {
     let layers = Set(try self.repository.targetFolders().map { String($0.split(separator: "/")[1]) })
     #expect(layers == Set(ImportTable.layers))

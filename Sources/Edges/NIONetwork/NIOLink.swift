@@ -90,11 +90,13 @@ package final class NIOLink: NetworkLink, ChannelInboundHandler, @unchecked Send
   }
 
   package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    self.frames.append(self.unwrapInboundIn(data))
-    do {
-      while !self.isEnded, let frame = try self.frames.next() { self.handler(.received(frame)) }
-    } catch {
-      self.end(.malformed(reason: "\(error)"))
+    self.frames.receive(self.unwrapInboundIn(data))
+    while !self.isEnded {
+      switch self.frames.next() {
+      case .frame(let frame): self.handler(.received(frame))
+      case .incomplete: return
+      case .broken(let error): return self.end(.malformed(reason: "\(error)"))
+      }
     }
   }
 

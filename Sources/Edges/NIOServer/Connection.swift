@@ -1,6 +1,7 @@
 import Base
 package import Broker
 package import NIOCore
+import Wire
 
 /// Makes the front of a connection, on the connection's loop.
 package typealias FrontMaker = @Sendable (Connection) -> any ConnectionFront

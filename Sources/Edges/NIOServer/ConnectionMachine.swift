@@ -1,5 +1,6 @@
 package import Base
 package import NIOCore
+package import Wire
 
 /// One connection without its socket: cuts bytes into requests, numbers them, puts answers in order, and says when to read, when to
 /// stop, and when to close. The handler that owns it does what it says.
@@ -29,12 +30,25 @@ package struct ConnectionMachine {
 
     package var description: String {
       switch self {
-      case .framing(let error): error.description
+      case .framing(let error): Self.describe(error)
       case .refused(let reason): reason
       case .peerClosed: "closed by the client"
       case .idle: "idle for longer than connections.max.idle.ms"
       case .closingTooSlow: "the client did not take its last answers in time"
       case .shutdown: "the node stops"
+      }
+    }
+
+    /// What the client did, in the words of the broker's configuration.
+    private static func describe(_ error: FramingError) -> String {
+      switch error {
+      case .tooLong(let length, let max): "a request of \(length) bytes, more than socket.request.max.bytes=\(max)"
+      case .otherProtocol(.tls):
+        "a TLS ClientHello on a PLAINTEXT listener: the client uses security.protocol=SSL, this listener does not"
+      case .otherProtocol(.http): "an HTTP request: this port speaks the Kafka protocol"
+      case .otherProtocol(.ssh): "an SSH client: this port speaks the Kafka protocol"
+      case .nonPositiveLength(let length): "a request of \(length) bytes: not the Kafka protocol, or the stream is out of step"
+      case .lostRead: error.description
       }
     }
   }

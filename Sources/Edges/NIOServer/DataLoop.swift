@@ -2,6 +2,7 @@ import Base
 import Broker
 import NIOCore
 import Synchronization
+import Wire
 
 /// What the connections of one event loop share: read buffers, a coarse clock, and the way for answers from other threads to get in.
 ///

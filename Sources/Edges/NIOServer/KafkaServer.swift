@@ -124,6 +124,13 @@ package final class KafkaServer: Sendable {
       throw ChannelError.alreadyClosed
     }
     channel.closeFuture.whenComplete { [quota] _ in quota.release(host) }
+    do { try self.setUp(channel, host: host, listener: listener, makeFront) } catch {
+      self.report(.refused(host: host, listener: listener, reason: "the connection cannot be set up: \(Self.reason(error))"))
+      throw error
+    }
+  }
+
+  private func setUp(_ channel: any Channel, host: String, listener: String, _ makeFront: @escaping FrontMaker) throws {
     guard let loop = self.loops.first(where: { $0.eventLoop === channel.eventLoop }) else { throw ChannelError.alreadyClosed }
     let client = ClientContext(
       connectionID: self.nextConnectionID.add(1, ordering: .relaxed).oldValue, listener: listener, host: host,
@@ -131,7 +138,7 @@ package final class KafkaServer: Sendable {
     let source = ReadBufferSource(
       machine: ConnectionMachine(limits: self.limits, now: loop.now), buffers: loop.buffers)
     let options = channel.syncOptions
-    try options?.setOption(.socketOption(.tcp_nodelay), value: 1)
+    try options?.setOption(.tcpOption(.tcp_nodelay), value: 1)
     if let size = self.limits.receiveBufferByteCount { try options?.setOption(.socketOption(.so_rcvbuf), value: .init(size)) }
     if let size = self.limits.sendBufferByteCount { try options?.setOption(.socketOption(.so_sndbuf), value: .init(size)) }
     try options?.setOption(.autoRead, value: false)

@@ -1,4 +1,5 @@
 import NIOCore
+import Wire
 
 /// Lends NIO the buffers to read into: the loop's, or the one in which a large frame is being gathered. Owns the connection's machine,
 /// because the answer depends on what has arrived so far.

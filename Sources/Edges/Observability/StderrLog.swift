@@ -16,12 +16,22 @@ import Synchronization
 /// dropped while that lasts, and the number is reported with the next line that goes out.
 package struct StderrLog: LogHandler {
   package var metadata: Logger.Metadata = [:]
-  package var logLevel: Logger.Level
+  private let threshold: LogThreshold
+  /// A level of this logger's own.
+  private var ownLevel: Logger.Level?
   private let output: LogOutput
 
-  package init(level: Logger.Level, output: LogOutput = .standardError) {
-    self.logLevel = level
+  package init(level: Logger.Level, output: LogOutput = .standardError) { self.init(threshold: LogThreshold(level), output: output) }
+
+  /// - Parameter threshold: the level, which may be changed while loggers use it.
+  package init(threshold: LogThreshold, output: LogOutput = .standardError) {
+    self.threshold = threshold
     self.output = output
+  }
+
+  package var logLevel: Logger.Level {
+    get { self.ownLevel ?? self.threshold.level }
+    set { self.ownLevel = newValue }
   }
 
   package subscript(metadataKey key: String) -> Logger.Metadata.Value? {

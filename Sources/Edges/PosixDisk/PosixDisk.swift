@@ -152,10 +152,10 @@ package struct PosixDisk: DiskPort {
     return PosixLock(fd: fd)
   }
 
-  package func freeByteCount(at path: String) throws(DiskError) -> Int64 {
-    let count = apus_free_bytes(path)
-    guard count >= 0 else { throw lastError("get the free space at", path) }
-    return count
+  package func space(at path: String) throws(DiskError) -> DiskSpace {
+    var (total, usable): (Int64, Int64) = (0, 0)
+    guard apus_space(path, &total, &usable) == 0 else { throw lastError("get the room at", path) }
+    return DiskSpace(totalByteCount: total, usableByteCount: usable)
   }
 }
 

@@ -21,6 +21,8 @@ package final class Broker<Env: Environment>: Sendable {
   package let config: BrokerConfig
   let staticConfig: StaticConfig
   let events: any BrokerEvents
+  /// Nil where nobody logs.
+  let logLevels: (any LogLevels)?
   package let logDirectory: LogDirectory<Env.Disk>
   package let controller: ControllerDriver
   /// Where clients reach this broker, by listener.
@@ -50,7 +52,8 @@ package final class Broker<Env: Environment>: Sendable {
 
   init(
     environment: Env, config: BrokerConfig, staticConfig: StaticConfig, endpoints: [Listener], logDirectory: LogDirectory<Env.Disk>,
-    controller: ControllerDriver, metadata: MetadataSubscription, incarnationID: KafkaUUID, events: any BrokerEvents
+    controller: ControllerDriver, metadata: MetadataSubscription, incarnationID: KafkaUUID, events: any BrokerEvents,
+    logLevels: (any LogLevels)?
   ) {
     self.environment = environment
     self.config = config
@@ -61,6 +64,7 @@ package final class Broker<Env: Environment>: Sendable {
     self.metadata = metadata
     self.incarnationID = incarnationID
     self.events = events
+    self.logLevels = logLevels
     self.deadlines = DeadlineQueue(environment: environment)
     self.fetchSessions = FetchSessions(sessionsMax: config.fetchSessionsMax, seed: environment.entropy())
     self.workspaces = WorkspacePool(count: 8)

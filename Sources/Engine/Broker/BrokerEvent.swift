@@ -34,10 +34,13 @@ package enum BrokerEvent: Sendable {
   case flushDeferred(TopicPartition, cause: StorageError)
   /// The disk refused an append and the log is as before: said once until an append succeeds.
   case appendRefused(TopicPartition, cause: StorageError)
+  /// A read that found no descriptor is said once until one succeeds.
   case readFailed(TopicPartition, Offset, cause: StorageError)
   /// The start of a log moved forward.
   case recordsDeleted(TopicPartition, logStartOffset: Offset, cause: DeletionCause)
   case topicConfigChanged(topic: String)
+  /// A client changes how much a logger says, until the process ends.
+  case logLevelChanged(logger: String, LogLevel, clientID: String?)
   /// A topic has a config that cannot be used; it counts as not set.
   case topicConfigIgnored(topic: String, ConfigError)
   case checkpointFailed(logDirectory: String, cause: StorageError)

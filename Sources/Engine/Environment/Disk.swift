@@ -30,8 +30,20 @@ package protocol DiskPort: Sendable {
   /// Takes an exclusive lock on the file (created if missing), held until the value is released.
   /// Throws `.locked` if another process has it.
   func lock(_ path: String) throws(DiskError) -> Lock
-  /// Bytes that can still be written to the file system that holds `path`.
-  func freeByteCount(at path: String) throws(DiskError) -> Int64
+  /// The room of the file system that holds `path`.
+  func space(at path: String) throws(DiskError) -> DiskSpace
+}
+
+/// The room of a file system, in bytes.
+package struct DiskSpace: Sendable, Hashable {
+  /// What it holds in all, used or not.
+  package var totalByteCount: Int64
+  /// What this process can still write. Less than what is free where the system keeps a reserve.
+  package var usableByteCount: Int64
+
+  package init(totalByteCount: Int64, usableByteCount: Int64) {
+    (self.totalByteCount, self.usableByteCount) = (totalByteCount, usableByteCount)
+  }
 }
 
 /// An open file. All calls may come from any thread; positions are explicit, so nobody shares a cursor.

@@ -205,8 +205,8 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
     return id
   }
 
-  /// Bytes that can still be written.
-  package func freeByteCount() throws(StorageError) -> Int64 {
-    try onDisk { () throws(DiskError) in try self.disk.freeByteCount(at: self.path) }
+  /// The room of the volume that the directory is on.
+  package func space() throws(StorageError) -> DiskSpace {
+    try onDisk { () throws(DiskError) in try self.disk.space(at: self.path) }
   }
 }

@@ -7,6 +7,17 @@ package protocol CompressionOutput {
   mutating func append<E: Error>(
     byteCount: Int, _ body: (UnsafeMutableRawBufferPointer) throws(E) -> Int
   ) throws(E)
+
+  /// The most room a decoder may ask for at once, unless its format leaves it no choice (a block of raw snappy is decoded whole). An
+  /// output that passes on what it gets stays small by it.
+  var roomByteCountMax: Int { get }
+  /// False once nothing more is of use: a decoder then stops where it is, without an error.
+  var wantsMore: Bool { get }
+}
+
+extension CompressionOutput {
+  package var roomByteCountMax: Int { .max }
+  package var wantsMore: Bool { true }
 }
 
 extension [UInt8]: CompressionOutput {

@@ -6,6 +6,8 @@ package final class Decompressor {
   private var zstd: ZstdDecoder?
   private var lz4: LZ4Decoder?
   private var gzip: GzipDecoder?
+  /// Of memory in a codec's context. Up to level 15 zstd's own windows have 4 MiB or less.
+  private static let keptByteCount = 8 << 20
 
   package init() {}
 
@@ -33,6 +35,8 @@ package final class Decompressor {
       try self.lz4!.decompress(input, limit: limit, into: &output)
     case .zstd:
       if self.zstd == nil { self.zstd = try ZstdDecoder() }
+      // A frame may demand a window of 128 MiB: a context that had to grow for one is not kept.
+      defer { if self.zstd!.byteCount > Self.keptByteCount { self.zstd = nil } }
       try self.zstd!.decompress(input, limit: limit, into: &output)
     }
   }
@@ -42,17 +46,25 @@ package final class Decompressor {
 struct OutputPacing {
   private var next: Int
   private(set) var produced = 0
-  let limit: Int
+  private let limit: Int
+  private let roomMax: Int
 
-  /// - Parameter promised: the size the stream says it has, if it says so. Believed only as far as the input makes it plausible.
-  init(inputByteCount: Int, limit: Int, promised: Int? = nil) {
+  /// - Parameters:
+  ///   - promised: the size the stream says it has, if it says so. Believed only as far as the input makes it plausible.
+  ///   - roomMax: of the output. One that has a bound gives all of it every time: it takes no memory for it.
+  init(inputByteCount: Int, limit: Int, promised: Int? = nil, roomMax: Int) {
     self.limit = limit
+    self.roomMax = roomMax
+    if roomMax < .max {
+      self.next = roomMax
+      return
+    }
     let plausible = max(65_536, min(inputByteCount, 1 << 26) * 8)
     self.next = promised.map { max(1, min($0, plausible)) } ?? max(4_096, min(plausible, inputByteCount * 4))
   }
 
   /// One byte more than the limit leaves: a stream that needs it is too large, and one that does not has come to its end.
-  var room: Int { max(1, min(self.next, self.limit - self.produced + 1)) }
+  var room: Int { max(1, min(self.next, self.roomMax, self.limit - self.produced + 1)) }
   var isBeyondLimit: Bool { self.produced > self.limit }
 
   mutating func advance(by count: Int) {

@@ -64,7 +64,7 @@ final class GzipDecoder {
     inflateReset(self.stream)
     self.stream.pointee.next_in = UnsafeMutablePointer(mutating: start.assumingMemoryBound(to: UInt8.self))
     self.stream.pointee.avail_in = UInt32(input.count)
-    var pacing = OutputPacing(inputByteCount: input.count, limit: limit)
+    var pacing = OutputPacing(inputByteCount: input.count, limit: limit, roomMax: output.roomByteCountMax)
     var isFinished = false
     while !isFinished {
       var written = 0
@@ -87,6 +87,7 @@ final class GzipDecoder {
       }
       pacing.advance(by: written)
       if pacing.isBeyondLimit { throw .tooLarge(.gzip, limit: limit) }
+      if !output.wantsMore { return }
     }
   }
 }

@@ -56,7 +56,7 @@ final class LZ4Decoder {
   func decompress(_ input: UnsafeRawBufferPointer, limit: Int, into output: inout some CompressionOutput) throws(CompressionError) {
     guard let start = input.baseAddress, input.count > 0 else { throw .truncated(.lz4) }
     LZ4F_resetDecompressionContext(self.context)
-    var pacing = OutputPacing(inputByteCount: input.count, limit: limit)
+    var pacing = OutputPacing(inputByteCount: input.count, limit: limit, roomMax: output.roomByteCountMax)
     var consumed = 0
     var isInsideFrame = true
     while consumed < input.count || isInsideFrame {
@@ -74,6 +74,7 @@ final class LZ4Decoder {
       }
       pacing.advance(by: written)
       if pacing.isBeyondLimit { throw .tooLarge(.lz4, limit: limit) }
+      if !output.wantsMore { return }
     }
   }
 }

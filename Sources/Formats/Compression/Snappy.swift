@@ -59,6 +59,7 @@ enum Snappy {
       guard count <= rest.count - 4 else { throw .truncated(.snappy) }
       let block = UnsafeRawBufferPointer(rebasing: input[(position + 4)..<(position + 4 + count)])
       try Self.decompressBlock(block, limit: limit, produced: &produced, into: &output)
+      if !output.wantsMore { return }
       position += 4 + count
     }
   }

@@ -39,6 +39,9 @@ final class ZstdDecoder {
 
   deinit { ZSTD_freeDCtx(self.context) }
 
+  /// The memory the context holds, its window included.
+  var byteCount: Int { ZSTD_sizeof_DCtx(self.context) }
+
   func decompress(_ input: UnsafeRawBufferPointer, limit: Int, into output: inout some CompressionOutput) throws(CompressionError) {
     guard let start = input.baseAddress, input.count > 0 else { throw .truncated(.zstd) }
     _ = ZSTD_DCtx_reset(self.context, ZSTD_reset_session_only)
@@ -46,7 +49,7 @@ final class ZstdDecoder {
     // The two values that are no size are the largest two.
     let promised = size >= UInt64.max - 1 ? nil : Int(min(size, UInt64(Int32.max)))
     if let promised, promised > limit { throw .tooLarge(.zstd, limit: limit) }
-    var pacing = OutputPacing(inputByteCount: input.count, limit: limit, promised: promised)
+    var pacing = OutputPacing(inputByteCount: input.count, limit: limit, promised: promised, roomMax: output.roomByteCountMax)
     var source = ZSTD_inBuffer(src: start, size: input.count, pos: 0)
     var isInsideFrame = true
     while source.pos < source.size || isInsideFrame {
@@ -66,6 +69,7 @@ final class ZstdDecoder {
       }
       pacing.advance(by: written)
       if pacing.isBeyondLimit { throw .tooLarge(.zstd, limit: limit) }
+      if !output.wantsMore { return }
     }
   }
 

@@ -25,13 +25,14 @@ package struct BatchRules: Hashable, Sendable {
   /// Apache Kafka always does. Without it a compressed batch is checked by its header and CRC alone, which costs nothing to
   /// speak of; a producer that writes a broken batch then finds out by its consumers, which check what they read.
   package var scansCompressedRecords: Bool
-  /// The most bytes the records of one batch may have when decompressed, where they are.
+  /// The most bytes the records of one batch may have when decompressed, where they are: a bound on the work, and on the memory where
+  /// they are compressed anew, that a batch made to be large can cause.
   package var maximumDecompressedByteCount: Int
 
-  /// Kafka's defaults, except that compressed records are not looked at.
+  /// Kafka's defaults.
   package init(
     maximumByteCount: Int = 1_048_588, timestampType: TimestampType = .createTime, timestampBeforeMaximum: Int64 = .max,
-    timestampAfterMaximum: Int64 = 3_600_000, isCompacted: Bool = false, scansCompressedRecords: Bool = false,
+    timestampAfterMaximum: Int64 = 3_600_000, isCompacted: Bool = false, scansCompressedRecords: Bool = true,
     maximumDecompressedByteCount: Int = 128 << 20
   ) {
     self.maximumByteCount = maximumByteCount

@@ -14,6 +14,8 @@ extension RecordBatchValidator {
     let number = batch.header.attributes.codecNumber
     guard let source = CompressionCodec(rawValue: number) else { throw BatchRefusal(.unknownCodec(number)) }
     if source == codec { return batch }
+    // Without a codec the result is what was decompressed, so that more than a batch may have need not be decompressed.
+    let limit = min(self.rules.maximumDecompressedByteCount, codec == .none ? self.rules.maximumByteCount : .max)
     var bytes = ByteBuffer()
     bytes.reserveCapacity(batch.byteCount)
     bytes.writeRepeatingByte(0, count: BatchHeader.byteCount)
@@ -21,7 +23,7 @@ extension RecordBatchValidator {
       if source == .none {
         try Self.compress(body, codec: codec, level: level, with: workspace.compressor, into: &bytes)
       } else {
-        try workspace.withDecompressed(body, codec: source, limit: self.rules.maximumDecompressedByteCount) {
+        try workspace.withDecompressed(body, codec: source, limit: limit) {
           (records) throws(BatchRefusal) in
           try Self.compress(records, codec: codec, level: level, with: workspace.compressor, into: &bytes)
         }

@@ -32,11 +32,12 @@ package struct RecordBatchValidator: Hashable, Sendable {
       var header = received
       let body = UnsafeRawBufferPointer(rebasing: bytes[BatchHeader.byteCount...])
       if codec == .none {
-        header.maxTimestamp = try self.scan(body, header: received, now: now)
+        var scan = self.scan(received, now: now)
+        try scan.read(body)
+        header.maxTimestamp = try scan.finish()
       } else if self.rules.scansCompressedRecords || self.rules.isCompacted || received.maxTimestamp < received.baseTimestamp {
-        header.maxTimestamp = try workspace.withDecompressed(body, codec: codec, limit: self.rules.maximumDecompressedByteCount) {
-          (records) throws(BatchRefusal) -> Timestamp in try self.scan(records, header: received, now: now)
-        }
+        header.maxTimestamp = try workspace.scan(
+          body, codec: codec, limit: self.rules.maximumDecompressedByteCount, self.scan(received, now: now))
       } else {
         try self.checkTimestampsOfHeader(received, now: now)
       }
@@ -114,6 +115,10 @@ package struct RecordBatchValidator: Hashable, Sendable {
 
   // MARK: Records
 
+  private func scan(_ header: BatchHeader, now: Timestamp) -> RecordScan {
+    RecordScan(header: header, accepted: self.acceptedTimestamps(now: now), needsKeys: self.rules.isCompacted)
+  }
+
   /// The timestamps that the topic takes, both ends included. Everything, where the broker sets them.
   private func acceptedTimestamps(now: Timestamp) -> ClosedRange<Int64> {
     guard self.rules.timestampType == .createTime else { return .min ... .max }
@@ -126,63 +131,7 @@ package struct RecordBatchValidator: Hashable, Sendable {
   private func checkTimestampsOfHeader(_ header: BatchHeader, now: Timestamp) throws(BatchRefusal) {
     let accepted = self.acceptedTimestamps(now: now)
     for timestamp in [header.baseTimestamp, header.maxTimestamp] where timestamp != .none && !accepted.contains(timestamp.rawValue) {
-      throw BatchRefusal(.invalidTimestamp, "The batch has records with \(Self.outOfRange(timestamp.rawValue, accepted)).")
+      throw BatchRefusal(.invalidTimestamp, "The batch has records with \(RecordScan.outOfRange(timestamp.rawValue, accepted)).")
     }
-  }
-
-  /// Looks at every record; answers the largest timestamp.
-  private func scan(_ records: UnsafeRawBufferPointer, header: BatchHeader, now: Timestamp) throws(BatchRefusal) -> Timestamp {
-    let accepted = self.acceptedTimestamps(now: now)
-    let needsKeys = self.rules.isCompacted
-    var refusals = RecordRefusals()
-    var maximum = Timestamp.none.rawValue
-    var position = 0
-    for index in 0..<Int(header.recordCount) {
-      let record: RawRecord
-      do { record = try RawRecord(parsing: records, at: position) } catch {
-        throw BatchRefusal(.malformedRecord(index: index, error))
-      }
-      position = record.end
-      guard Int(record.offsetDelta) == index else {
-        throw BatchRefusal(.offsetDelta(index: index, delta: record.offsetDelta))
-      }
-      let (timestamp, overflow) = header.baseTimestamp.rawValue.addingReportingOverflow(record.timestampDelta)
-      guard !overflow else { throw BatchRefusal(.timestampDelta(index: index, delta: record.timestampDelta)) }
-      if timestamp > maximum { maximum = timestamp }
-      if needsKeys, !record.hasKey {
-        refusals.add(index, .invalidRecord, "A record of a compacted topic needs a key.")
-      } else if timestamp != Timestamp.none.rawValue, !accepted.contains(timestamp) {
-        refusals.add(index, .invalidTimestamp, "The record has \(Self.outOfRange(timestamp, accepted)).")
-      }
-    }
-    guard position == records.count else { throw BatchRefusal(.trailingBytes(records.count - position)) }
-    if let refusal = refusals.refusal { throw refusal }
-    return Timestamp(maximum)
-  }
-
-  private static func outOfRange(_ timestamp: Int64, _ accepted: ClosedRange<Int64>) -> String {
-    "the timestamp \(timestamp), outside the \(accepted.lowerBound) to \(accepted.upperBound) that the topic takes"
-  }
-}
-
-/// The records found wrong so far. As in Kafka, one bad timestamp decides the batch's error code.
-private struct RecordRefusals {
-  private var listed: [BatchRefusal.RecordRefusal] = []
-  private var count = 0
-  private var hasInvalidTimestamp = false
-
-  mutating func add(_ index: Int, _ code: ErrorCode, _ message: @autoclosure () -> String) {
-    self.count += 1
-    if code == .invalidTimestamp { self.hasInvalidTimestamp = true }
-    if self.listed.count < BatchRefusal.maximumRecordRefusals {
-      self.listed.append(BatchRefusal.RecordRefusal(index: Int32(index), message: message()))
-    }
-  }
-
-  var refusal: BatchRefusal? {
-    guard let first = self.listed.first else { return nil }
-    return BatchRefusal(
-      self.hasInvalidTimestamp ? .invalidTimestamp : .invalidRecord,
-      "\(self.count) of the batch's records are refused; record \(first.index): \(first.message)", records: self.listed)
   }
 }

@@ -36,10 +36,6 @@ package indirect enum WireError: Error, Hashable, Sendable {
   case unsupportedVersion(message: String, version: Int16)
   /// A request's API key that Kafka does not assign.
   case unknownApiKey(Int16)
-  /// A frame's length prefix below zero.
-  case negativeFrameLength(Int)
-  /// A frame's length prefix above the limit (`socket.request.max.bytes`).
-  case frameTooLong(length: Int, max: Int)
   /// A metadata record whose frame version is not 1.
   case unknownRecordFrame(version: UInt32)
   /// A metadata record type that the schemas do not have.
@@ -65,8 +61,6 @@ extension WireError: CustomStringConvertible {
     case .trailingBytes(let place, let count): "\(place): \(count) bytes follow the end of the message"
     case .unsupportedVersion(let message, let version): "\(message) has no version \(version)"
     case .unknownApiKey(let key): "API key \(key) is not known"
-    case .negativeFrameLength(let length): "frame length \(length) is negative"
-    case .frameTooLong(let length, let max): "frame of \(length) bytes is longer than the limit of \(max) (socket.request.max.bytes)"
     case .unknownRecordFrame(let version): "metadata record frame version \(version) is not 1"
     case .unknownRecordType(let type): "metadata record type \(type) is not known"
     case .unknownControlRecord(let version, let type): "control record of version \(version) and type \(type) is not known"

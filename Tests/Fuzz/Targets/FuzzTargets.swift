@@ -33,12 +33,10 @@ enum FuzzTarget: String, CaseIterable {
     guard let step = bytes.first.map({ max(1, Int($0)) }) else { return }
     var splitter = FrameSplitter(frameByteCountMax: 1 << 20)
     var rest = ByteBuffer(bytes: bytes.dropFirst())
-    do {
-      while let chunk = rest.readSlice(length: min(step, rest.readableBytes)), chunk.readableBytes > 0 {
-        splitter.append(chunk)
-        while let frame = try splitter.next() { self.request(frame) }
-      }
-    } catch { return }
+    while let chunk = rest.readSlice(length: min(step, rest.readableBytes)), chunk.readableBytes > 0 {
+      splitter.receive(chunk)
+      while case .frame(let frame) = splitter.next() { self.request(frame) }
+    }
   }
 
   private static func request(_ frame: ByteBuffer) {

@@ -95,4 +95,13 @@ import Testing
       try Apus.parseAsRoot(["bench", "latency", "--record-size", "1KiB", "--duration", "2s", "--rate", "10"]) as? BenchLatency)
     #expect(latency.recordSize.byteCount == 1024)
   }
+
+  @Test func aWordThatIsNoCommandIsNamedWithTheNearest() {
+    #expect(Apus.unknownCommand(in: ["produc", "t"])?.contains("did you mean produce?") == true)
+    #expect(Apus.unknownCommand(in: ["topic", "lst"])?.contains("did you mean list?") == true)
+    #expect(Apus.unknownCommand(in: ["topic", "frobnicate"])?.contains("create, list") == true)
+    for line in [[], ["--help"], ["help", "topic"], ["topic"], ["topic", "create", "x"], ["consume", "t"], ["bench", "produce", "--json"]] {
+      #expect(Apus.unknownCommand(in: line) == nil, "\(line)")
+    }
+  }
 }

@@ -56,5 +56,11 @@ import Testing
     for bad in [#"[]"#, #"{"partition":-1}"#, #"{"partition":"0"}"#, #"{"headers":["a"]}"#, #"{"headers":[1,"a"]}"#, #"{"ts":1.5}"#, "x"] {
       #expect(throws: JSONRecord.Failure.self, "\(bad)") { try self.record(bad) }
     }
+    // A misspelt name would lose its value in silence.
+    let unknown = #expect(throws: JSONRecord.Failure.self) { try self.record(#"{"key":"k","valeu":"v"}"#) }
+    for word in ["'valeu'", "payload", "value", "key", "headers", "partition", "ts"] {
+      #expect(unknown?.description.contains(word) == true, "\(unknown?.description ?? "")")
+    }
+    #expect(throws: JSONRecord.Failure.self) { try self.record(#"{"payload":"a","value":"b"}"#) }
   }
 }

@@ -38,7 +38,7 @@ import Wire
     var failed = false
     do {
       var output = DumpOutput(isJSON: true, descriptor: handle.fileDescriptor)
-      do throws(DumpFailure) { try run(&output) } catch { output.corrupt(path, position: error.position, error.reason) }
+      do throws(DumpFailure) { try run(&output) } catch { output.report(path, error) }
       failed = output.hasFailed
       output.flush()
     }
@@ -173,6 +173,21 @@ import Wire
       #expect(try self.dump(snapshot) { output throws(DumpFailure) in try SmallFileDump.producers(snapshot, &output) }.hasFailed)
       let missing = directory + "/missing"
       #expect(try self.dump(missing) { output throws(DumpFailure) in try SmallFileDump.producers(missing, &output) }.hasFailed)
+    }
+  }
+
+  @Test func whatIsNoFileOfABrokersIsNotCalledCorrupt() throws {
+    try self.withDirectory { directory in
+      let path = directory + "/notes.txt"
+      try self.write([1, 2, 3], path)
+      let unknown = try self.dump(path) { output throws(DumpFailure) in output.report(path, DumpFailure("who knows", kind: .unknown)) }
+      #expect(self.types(try unknown.lines.map { try JSONParser.parse($0) }) == ["unknown"])
+      #expect(!unknown.hasFailed)
+      let missing = try self.dump(path) { output throws(DumpFailure) in
+        try SegmentDump(path: directory + "/missing.log", isMetadata: false, batchesOnly: false).run(&output)
+      }
+      #expect(self.types(try missing.lines.map { try JSONParser.parse($0) }) == ["unreadable"])
+      #expect(missing.hasFailed)
     }
   }
 }

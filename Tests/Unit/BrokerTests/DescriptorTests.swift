@@ -47,6 +47,21 @@ struct DescriptorTests {
     #expect(try node.consume("t").last == "z")
   }
 
+  @Test("A read that finds no descriptor is refused so that the client tries again, and is said once")
+  func refusedRead() throws {
+    let node = try TestNode()
+    try node.createTopic("t", configs: ["segment.bytes": "300"])
+    for _ in 0..<3 { #expect(try node.produce("t", [String(repeating: "x", count: 190)]).errorCode == .none) }
+    let next = try node.restarted()
+    for _ in 0..<2 { next.disk.inject(DiskFault(.open, .tooManyOpenFiles, pathSuffix: "t-0/00000000000000000000.log")) }
+    for _ in 0..<2 {
+      #expect(try next.ask(fetchRequest("t", from: 0), version: 12).onlyPartition?.errorCode == .kafkaStorageError)
+    }
+    #expect(try next.consume("t").count == 3)
+    #expect(self.count(next) { if case .readFailed = $0 { true } else { false } } == 1)
+    #expect(try next.produce("t", ["more"]).errorCode == .none)
+  }
+
   @Test("A sync that fails is fatal for the log all the same")
   func failedSync() throws {
     let node = try TestNode()

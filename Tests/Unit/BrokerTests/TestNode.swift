@@ -21,13 +21,14 @@ final class TestNode {
 
   /// Starts a node on `disk`; a new disk is a new node.
   init(
-    disk: FaultyDisk? = nil, seed: UInt64 = 1, settings: [String: String] = [:], at wallClock: Timestamp = Timestamp(1_700_000_000_000)
+    disk: FaultyDisk? = nil, seed: UInt64 = 1, settings: [String: String] = [:], at wallClock: Timestamp = Timestamp(1_700_000_000_000),
+    logLevels: (any LogLevels)? = nil
   ) throws {
     self.environment = VirtualEnvironment(disk: disk ?? FaultyDisk(seed: seed), seed: seed, wallClock: wallClock)
     var config = StaticConfig()
     try config.set("log.dirs", "/data")
     for (name, value) in settings.sorted(by: { $0.key < $1.key }) { try config.set(name, value) }
-    self.broker = try Broker.open(environment: self.environment, staticConfig: config, events: self.events)
+    self.broker = try Broker.open(environment: self.environment, staticConfig: config, events: self.events, logLevels: logLevels)
     self.client = TestClient(connectionID: 0)
     let outcome = Mutex<Result<Void, BrokerStartError>?>(nil)
     self.broker.start { result in outcome.withLock { $0 = result } }

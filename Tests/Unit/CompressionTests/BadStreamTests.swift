@@ -120,4 +120,39 @@ private struct MeteredOutput: CompressionOutput {
     #expect(CompressionError.truncated(.lz4).description == "The lz4 data is truncated.")
     #expect(CompressionError.unsupportedLevel(.gzip, level: 12).description == "12 is not a compression level of gzip.")
   }
+
+  // MARK: Outputs that pass on what they get
+
+  private struct Window: CompressionOutput {
+    var roomByteCountMax: Int
+    var stopsAfter = Int.max
+    var bytes: [UInt8] = []
+    var largestRequest = 0
+
+    var wantsMore: Bool { self.bytes.count < self.stopsAfter }
+
+    mutating func append<E: Error>(byteCount: Int, _ body: (UnsafeMutableRawBufferPointer) throws(E) -> Int) throws(E) {
+      self.largestRequest = max(self.largestRequest, byteCount)
+      try self.bytes.append(byteCount: byteCount, body)
+    }
+  }
+
+  @Test(arguments: realCodecs, [1, 1_000, 100_000])
+  func anOutputsBoundIsKept(codec: CompressionCodec, bound: Int) throws {
+    let original = logLikeBytes(bound == 1 ? 5_000 : 300_000)
+    let whole = try compressed(original, codec)
+    var output = Window(roomByteCountMax: bound)
+    try whole.withUnsafeBytes { try Decompressor().decompress($0, codec: codec, limit: 1 << 20, into: &output) }
+    #expect(output.bytes == original)
+    // A block of snappy is decoded whole.
+    #expect(output.largestRequest <= max(bound, codec == .snappy ? 32 * 1024 : 0))
+  }
+
+  @Test(arguments: realCodecs)
+  func anOutputThatHasEnoughIsGivenNoMore(codec: CompressionCodec) throws {
+    let whole = try compressed(logLikeBytes(300_000), codec)
+    var output = Window(roomByteCountMax: 1_000, stopsAfter: 5_000)
+    try whole.withUnsafeBytes { try Decompressor().decompress($0, codec: codec, limit: 1 << 20, into: &output) }
+    #expect((5_000...(codec == .snappy ? 32 * 1024 : 6_000)).contains(output.bytes.count))
+  }
 }

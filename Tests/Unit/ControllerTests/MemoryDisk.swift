@@ -116,7 +116,7 @@ final class MemoryDisk: DiskPort {
     }
   }
   func lock(_ path: String) throws(DiskError) -> Held { Held() }
-  func freeByteCount(at path: String) throws(DiskError) -> Int64 { 1 << 40 }
+  func space(at path: String) throws(DiskError) -> DiskSpace { DiskSpace(totalByteCount: 1 << 40, usableByteCount: 1 << 40) }
 
   fileprivate func checkWrite(_ path: String) throws(DiskError) {
     if self.state.withLock({ $0.failsWrites }) { throw DiskError(.noSpace, operation: "write", path: path) }

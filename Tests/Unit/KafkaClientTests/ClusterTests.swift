@@ -1,6 +1,7 @@
 import Base
 import Model
 import NIOCore
+import NIOPosix
 import Testing
 import Wire
 
@@ -29,6 +30,55 @@ import Wire
     }
     backoff.reset()
     #expect(backoff.next(using: &generator) <= .milliseconds(60))
+  }
+
+  // MARK: Connectivity
+
+  @Test func eachChangeIsToldOnce() {
+    let (a, b) = (BrokerAddress(host: "a", port: 1), BrokerAddress(host: "b", port: 1))
+    let (closed, refused) = (KafkaError(.connection, "closed"), KafkaError(.connection, "refused"))
+    func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
+    var watch = ConnectivityWatch()
+    #expect(watch.failed(a, refused, now: at(1)) == nil, "who wanted the first connection gets the error itself")
+    #expect(watch.unreachableSince == nil)
+    #expect(watch.connected(to: a) == nil)
+    #expect(watch.failed(b, refused, now: at(2)) == .lost(b, refused), "named by the cluster, and not to be reached")
+    #expect(watch.failed(b, refused, now: at(3)) == nil)
+    #expect(watch.unreachableSince == nil, "the other one is there")
+    #expect(watch.closed(a, closed, wasBusy: true, now: at(4)) == .lost(a, closed))
+    #expect(watch.failed(a, refused, now: at(5)) == nil)
+    #expect(watch.unreachableSince == at(4))
+    #expect(watch.connected(to: b) == .restored(b))
+    #expect(watch.unreachableSince == nil)
+    #expect(watch.connected(to: a) == .restored(a))
+    #expect(watch.connected(to: a) == nil)
+    // A connection closed while it had nothing to do, as brokers do after a while, is not lost yet.
+    #expect(watch.closed(a, closed, wasBusy: false, now: at(6)) == nil)
+    #expect(watch.closed(b, closed, wasBusy: false, now: at(7)) == nil)
+    #expect(watch.unreachableSince == nil)
+    #expect(watch.failed(a, refused, now: at(600)) == .lost(a, refused))
+    #expect(watch.unreachableSince == at(600))
+  }
+
+  @Test(.timeLimit(.minutes(1)), arguments: [
+    ("HTTP/1.1 400 Bad Request\r\n\r\n", "speaks HTTP"), ("\u{15}\u{3}\u{3}\u{0}\u{2}\u{2}F", "speaks TLS"),
+  ])
+  func otherProtocolsAreNamed(answer: String, words: String) async throws {
+    let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(OtherServer(answer: answer)) }
+      }
+      .bind(host: "127.0.0.1", port: 0).get()
+    var configuration = ClientConfiguration(bootstrap: [BrokerAddress(host: "127.0.0.1", port: server.localAddress?.port ?? 0)])
+    configuration.unreachableTimeout = .zero
+    let client = ClusterClient(configuration)
+    let error = await #expect(throws: KafkaError.self) { try await client.onLoop { client.refreshMetadata() } }
+    #expect(error?.kind == .malformed && error?.message.contains(words) == true, "\(error.map { "\($0)" } ?? "")")
+    _ = try await client.onLoop {
+      client.close()
+      return client.eventLoop.makeSucceededVoidFuture()
+    }
+    try await server.close()
   }
 
   // MARK: Connections
@@ -135,5 +185,18 @@ import Wire
     metadata.merge(response)
     #expect(metadata.partition(0, of: "t")?.leader == 1)
     #expect((metadata.topics["t"]?.partitions.count ?? 0) < 2000)
+  }
+}
+
+/// Answers whatever comes with the same.
+private final class OtherServer: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+  private let answer: String
+
+  init(answer: String) { self.answer = answer }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(string: self.answer)), promise: nil)
   }
 }

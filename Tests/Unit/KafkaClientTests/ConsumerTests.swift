@@ -273,4 +273,30 @@ import Wire
     var inactive = AbortedTransactionFilter([(producerID: 5, firstOffset: 10)])
     #expect(try inactive.hides(batch(10, 5), isActive: false) == false)
   }
+
+  // MARK: Outages
+
+  @Test func anOutageIsToldOnceAndEndsWhoWaitsForAnEnd() async throws {
+    let cluster = try await self.cluster([["a"]])
+    var configuration = ConsumerConfiguration(cluster.configuration)
+    configuration.waitMax = .milliseconds(50)
+    configuration.outageTimeout = .milliseconds(300)
+    let changes = Mutex<[ConnectivityChange]>([])
+    let consumer = KafkaConsumer(configuration) { change in changes.withLock { $0.append(change) } }
+    try await consumer.assign(topic: "t", from: .earliest)
+    #expect(try await self.values(consumer) == ["a"])
+    await cluster.stop()
+    cluster.misbehave(.fetch, .closeAfterwards)
+    let error = try await #require(throws: KafkaError.self) { while try await consumer.next() != nil {} }
+    #expect(error.kind == .connection && error.message.contains("no broker could be reached for 0.3 s"), "\(error)")
+    let address = cluster.configuration.bootstrap[0]
+    let told = changes.withLock { $0 }
+    #expect(told.count == 1, "\(told)")
+    guard case .lost(address, let reason)? = told.first else {
+      Issue.record("\(told)")
+      return
+    }
+    #expect(reason.message.contains("closed the connection"))
+    await consumer.close()
+  }
 }

@@ -114,13 +114,13 @@ private final class FakeConnection: ChannelInboundHandler {
   init(_ cluster: FakeCluster, node: Int32) { (self.cluster, self.node) = (cluster, node) }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    self.frames.append(self.unwrapInboundIn(data))
+    self.frames.receive(self.unwrapInboundIn(data))
     self.work(context)
   }
 
   private func work(_ context: ChannelHandlerContext) {
     do {
-      while !self.isHolding, let frame = try self.frames.next() { try self.handle(frame, context) }
+      while !self.isHolding, case .frame(let frame) = self.frames.next() { try self.handle(frame, context) }
     } catch {
       context.close(promise: nil)
     }

@@ -83,8 +83,9 @@ import Testing
     #expect(try self.alter(&harness, broker, Change("unheard.of", .set, "x")) == .invalidRequest)
     #expect(try self.alter(&harness, broker, Change("message.max.bytes", .set, "-1")) == .invalidRequest)
     // Of no effect in this version, and said so, rather than taken and forgotten.
-    #expect(try self.alter(&harness, .defaultBroker, Change("compression.type", .set, "zstd")) == .invalidRequest)
+    #expect(try self.alter(&harness, .defaultBroker, Change("log.preallocate", .set, "true")) == .invalidRequest)
     #expect(try self.alter(&harness, .defaultBroker, Change("log.roll.ms", .set, "0")) == .invalidRequest)
+    #expect(try self.alter(&harness, .defaultBroker, Change("compression.type", .set, "zstd")) == nil)
     #expect(try self.alter(&harness, broker, Change("flush.policy", .set, "os")) == nil)
     #expect(harness.machine.topicDefaults().flushPolicy == .os)
   }

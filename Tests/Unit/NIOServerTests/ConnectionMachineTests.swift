@@ -2,6 +2,7 @@ import Base
 import Broker
 import NIOCore
 import Testing
+import Wire
 
 @testable import NIOServer
 

@@ -37,6 +37,23 @@ private final class Pipe {
 private func systemRead(_ descriptor: CInt, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int { read(descriptor, buffer, count) }
 
 @Suite struct StderrLogTests {
+  @Test func theLevelMayChangeWhileLoggersUseIt() {
+    let pipe = Pipe()
+    let threshold = LogThreshold(.info)
+    let log = Logger(label: "x") { _ in StderrLog(threshold: threshold, output: LogOutput(descriptor: pipe.writeEnd)) }
+    var own = log
+    own.logLevel = .error
+    log.debug("one")
+    threshold.level = .debug
+    log.debug("two")
+    own.debug("three")
+    threshold.level = .critical
+    log.error("four")
+    own.error("five")
+    let text = pipe.read()
+    #expect(["one", "two", "three", "four", "five"].map { text.contains($0) } == [false, true, false, false, true])
+  }
+
   @Test func eventsBecomeLinesAboveTheLevel() {
     let pipe = Pipe()
     var log = Logger(label: "test") { _ in StderrLog(level: .info, output: LogOutput(descriptor: pipe.writeEnd)) }

@@ -107,6 +107,23 @@ import Testing
     #expect(batch.patchedHeader(baseOffset: Offset(1), leaderEpoch: LeaderEpoch(2)).crc == header.crc)
   }
 
+  /// What other clients wrote says the same behind every other codec, and its header as well but for codec, length and CRC.
+  @Test(arguments: goldens, CompressionCodec.allCases)
+  func recompressedTheySayTheSame(golden: Golden, target: CompressionCodec) throws {
+    let bytes = try Self.read(golden)
+    let validator = RecordBatchValidator(rules: BatchRules(timestampAfterMaximum: .max))
+    let workspace = RecordWorkspace()
+    let batch = try validator.validate(bytes, produceVersion: 9, now: Timestamp(1_700_000_000_000), workspace: workspace)
+    let other = try validator.recompressed(batch, codec: target, workspace: workspace)
+    let (header, records) = try opened(other.bytes)
+    #expect(records == golden.set.records)
+    var expected = batch.header
+    expected.attributes.codecNumber = target.rawValue
+    expected.batchLength = header.batchLength
+    expected.crc = header.crc
+    #expect(header == expected)
+  }
+
   /// Without a codec there is one way to write a batch, so that ours are theirs byte for byte.
   @Test(arguments: goldens.filter { $0.codec == .none })
   func oursAreTheSameBytes(golden: Golden) throws {

@@ -1,3 +1,4 @@
+import Base
 import Compression
 import Model
 import NIOCore
@@ -39,6 +40,27 @@ import Testing
     }
   }
 
+  @Test func anyRecordsGoThroughAnyCodecs() throws {
+    var generator = SeededGenerator(seed: 21)
+    let workspace = RecordWorkspace()
+    let validator = RecordBatchValidator(rules: BatchRules(timestampAfterMaximum: .max))
+    for _ in 0..<200 {
+      let records = randomRecords(count: 1 + Int(generator.next() % 30), using: &generator)
+      let codecs = CompressionCodec.allCases.shuffled(using: &generator)
+      let bytes = try batch(records, .init(codec: codecs[0]))
+      var taken = try validator.validate(bytes, produceVersion: 9, now: self.now, workspace: workspace)
+      let original = taken.header
+      for codec in codecs.dropFirst() {
+        let lowest = codec == .zstd ? 1 : codec.levels?.lowerBound ?? 0
+        let level = codec.levels.map { lowest + Int(generator.next() % UInt64($0.upperBound - lowest + 1)) }
+        taken = try validator.recompressed(taken, codec: codec, level: level, workspace: workspace)
+      }
+      let (header, read) = try opened(taken.bytes)
+      #expect(read == records)
+      #expect(header.maxTimestamp == original.maxTimestamp && header.recordCount == original.recordCount)
+    }
+  }
+
   @Test func theResultIsHeldAgainstTheLimits() throws {
     let (taken, _) = try self.validated(.zstd)
     for (rules, code) in [
@@ -52,7 +74,7 @@ import Testing
     }
     // Validation by the header alone lets broken bytes through; they are found here.
     let broken = batch(recordBytes: [1, 2, 3], count: 1, codec: CompressionCodec.gzip.rawValue)
-    let validator = RecordBatchValidator(rules: BatchRules())
+    let validator = RecordBatchValidator(rules: BatchRules(scansCompressedRecords: false))
     let passed = try validator.validate(broken, produceVersion: 9, now: self.now, workspace: RecordWorkspace())
     let error = try #require(throws: BatchRefusal.self) {
       try validator.recompressed(passed, codec: .lz4, workspace: RecordWorkspace())

@@ -81,4 +81,16 @@ final class TemporaryDirectory {
       _ = try directory.open(clusterID: "cluster-b")
     }
   }
+
+  @Test func theRoomIsTheVolumes() throws {
+    let directory = TemporaryDirectory()
+    _ = try directory.open()
+    var figures = statvfs()
+    try #require(statvfs(directory.path, &figures) == 0)
+    let space = try PosixDisk().space(at: directory.path)
+    #expect(space.totalByteCount == Int64(figures.f_blocks) * Int64(figures.f_frsize))
+    // Others write to the volume as well.
+    #expect(space.usableByteCount > 0 && space.usableByteCount <= space.totalByteCount)
+    #expect(throws: DiskError.self) { _ = try PosixDisk().space(at: directory.path + "/missing") }
+  }
 }

@@ -74,8 +74,8 @@ import Wire
       let key = ByteBuffer(bytes: [0, 0, 0, UInt8.random(in: 0...8, using: &generator)])
       if (try? ControlRecord(key: key, value: buffer)) != nil { decoded += 1 }
       var splitter = FrameSplitter(frameByteCountMax: 30)
-      splitter.append(buffer)
-      while let frame = try? splitter.next() {
+      splitter.receive(buffer)
+      while case .frame(let frame) = splitter.next() {
         #expect(frame.readableBytes <= 30)
         decoded += 1
       }

@@ -293,7 +293,6 @@ import Wire
   @Test("The errors read as sentences", arguments: [
     (WireError.truncated(.init(field: "A.b", position: 3), needed: 4, available: 1), "A.b at byte 3: needs 4 bytes, 1 are left"),
     (.unsupportedVersion(message: "FetchRequest", version: 99), "FetchRequest has no version 99"),
-    (.frameTooLong(length: 9, max: 5), "frame of 9 bytes is longer than the limit of 5 (socket.request.max.bytes)"),
     (.unknownApiKey(-3), "API key -3 is not known"),
   ])
   func descriptions(error: WireError, text: String) { #expect("\(error)" == text) }

@@ -10,15 +10,13 @@ let brokerConfigDefinitions: [ConfigDefinition] = (identityConfigs + networkConf
 private let withoutEffect: [String: String] = {
   let cluster = "it concerns clusters of several nodes, and this version runs one"
   let compaction = "compaction does not run in this version"
-  let compression = "batches are stored as producers send them in this version"
   let tiering = "tiered storage is not supported by this version"
   return [
     "inter.broker.listener.name": cluster, "security.inter.broker.protocol": cluster, "unclean.leader.election.enable": cluster,
     "queued.max.request.bytes": "what is being served is limited per connection in this version",
-    "compression.type": compression, "compression.gzip.level": compression, "compression.lz4.level": compression,
-    "compression.zstd.level": compression, "log.cleaner.delete.retention.ms": compaction,
-    "log.cleaner.max.compaction.lag.ms": compaction, "log.cleaner.min.cleanable.ratio": compaction,
-    "log.cleaner.min.compaction.lag.ms": compaction, "log.local.retention.bytes": tiering, "log.local.retention.ms": tiering,
+    "log.cleaner.delete.retention.ms": compaction, "log.cleaner.max.compaction.lag.ms": compaction,
+    "log.cleaner.min.cleanable.ratio": compaction, "log.cleaner.min.compaction.lag.ms": compaction,
+    "log.local.retention.bytes": tiering, "log.local.retention.ms": tiering,
     "log.preallocate": "space is reserved as a log grows",
   ]
 }()
@@ -89,15 +87,15 @@ private let topicConfigs: [ConfigDefinition] = [
 private let logConfigs: [ConfigDefinition] = [
   .dynamic("flush.policy", .string, "fsync", .oneOf(flushPolicies),
     "What acks=all waits for: fsync, the records are on disk; os, they are with the operating system, as in Kafka."),
-  .dynamic("records.validation", .string, "batch", .oneOf(recordValidations),
-    "How much of a produced batch is checked: batch, its header and checksum; records, every record in it as well."),
+  .dynamic("records.validation", .string, "records", .oneOf(recordValidations),
+    "How much of a compressed batch is checked: records, every record in it, as Kafka does; batch, its header and checksum."),
   .dynamic("message.max.bytes", .int, "1048588", .atLeast(0),
     "The largest record batch a producer may append, in bytes as it is stored."),
   .dynamic("min.insync.replicas", .int, "1", .atLeast(1), "In-sync replicas without which acks=all is refused."),
   .dynamic("unclean.leader.election.enable", .boolean, "false", .any,
     "Whether a replica that is not in sync may lead when no other is left, at the price of records."),
   .dynamic("compression.type", .string, "producer", .oneOf(compressionTypes),
-    "The codec batches are stored in; producer keeps each as it was sent."),
+    "The codec batches are stored in, whatever they were sent in; producer keeps each as it was sent."),
   .dynamic("compression.gzip.level", .int, "-1", .range(-1...9),
     "The level when the broker compresses with gzip: 1 to 9, or -1 for gzip's own default."),
   .dynamic("compression.lz4.level", .int, "9", .range(1...17), "The level when the broker compresses with lz4."),

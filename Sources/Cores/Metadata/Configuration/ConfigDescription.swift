@@ -43,6 +43,38 @@ package struct ConfigDescription: Sendable, Hashable {
     }
   }
 
+  /// A logger with its level (KIP-412).
+  package static func logger(_ name: String, level: String) -> ConfigDescription {
+    ConfigDescription(
+      name: name, value: level, source: .dynamicBrokerLogger, isReadOnly: false, isSensitive: false, synonyms: [], type: .string,
+      documentation: "How much this logger says: FATAL, ERROR, WARN, INFO, DEBUG or TRACE. Lasts until the broker stops.")
+  }
+
+  /// The configs of any group, in the order of their names: the broker's for all groups, as this version keeps none for one.
+  package static func group(_ broker: BrokerConfigLayers) -> [ConfigDescription] {
+    groupConfigDefinitions.map { definition in
+      let synonym = "group." + definition.name
+      let settings = broker.settings(of: synonym)
+      var synonyms = settings.map { Synonym(name: synonym, value: $0.value, source: $0.source) }
+      let known = ConfigRegistry.brokerConfig(synonym)
+      synonyms.append(
+        Synonym(
+          name: known == nil ? definition.name : synonym, value: known?.defaultValue ?? definition.defaultValue, source: .defaultConfig))
+      return ConfigDescription(
+        name: definition.name, value: settings.first?.value ?? definition.defaultValue, source: settings.first?.source ?? .defaultConfig,
+        isReadOnly: false, isSensitive: false, synonyms: synonyms, type: definition.type, documentation: definition.documentation)
+    }
+  }
+
+  /// The configs of any subscription to clients' metrics (KIP-714), in the order of their names.
+  package static func clientMetrics() -> [ConfigDescription] {
+    clientMetricsConfigDefinitions.map { definition in
+      ConfigDescription(
+        name: definition.name, value: definition.defaultValue, source: .defaultConfig, isReadOnly: false, isSensitive: false, synonyms: [],
+        type: definition.type, documentation: definition.documentation)
+    }
+  }
+
   /// All configs of a broker in the order of their names.
   ///
   /// `dynamicOnly` is the answer about the default of all brokers (an empty resource name): what is set dynamically, and nothing else.

@@ -6,6 +6,7 @@ package enum ConfigSource: Int8, Sendable, Hashable {
   case dynamicDefaultBroker = 3
   case staticBroker = 4
   case defaultConfig = 5
+  case dynamicBrokerLogger = 6
 }
 
 /// The layers of one broker's configuration, before they are read.

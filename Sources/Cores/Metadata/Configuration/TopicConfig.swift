@@ -39,7 +39,7 @@ package struct TopicConfig: Sendable, Hashable {
   package var minCompactionLag: Duration = .zero
   package var minInSyncReplicas: Int = 1
   package var preallocate = false
-  package var recordsValidation: RecordsValidation = .batch
+  package var recordsValidation: RecordsValidation = .records
   /// Nil: no limit.
   package var retentionBytes: Int64?
   /// Nil: for ever.
@@ -143,7 +143,7 @@ package struct TopicConfig: Sendable, Hashable {
     case "compression.type": self.compressionType = CompressionType(rawValue: text) ?? .producer
     case "flush.policy": self.flushPolicy = FlushPolicy(rawValue: text) ?? .fsync
     case "message.timestamp.type": self.timestampType = TimestampType(rawValue: text) ?? .createTime
-    case "records.validation": self.recordsValidation = RecordsValidation(rawValue: text) ?? .batch
+    case "records.validation": self.recordsValidation = RecordsValidation(rawValue: text) ?? .records
     default: break  // throttled replicas: of no effect without replication
     }
   }

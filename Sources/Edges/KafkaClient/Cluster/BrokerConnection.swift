@@ -21,8 +21,8 @@ package final class BrokerConnection: ChannelInboundHandler, @unchecked Sendable
   package let eventLoop: any EventLoop
   /// What the broker speaks; empty until `connect` is done.
   package private(set) var versions = VersionTable()
-  /// Runs once, on the loop, after every waiting request was failed.
-  package var onClose: (() -> Void)?
+  /// Runs once, on the loop, after every waiting request was failed, with the reason and whether there were any.
+  package var onClose: ((KafkaError, _ wasBusy: Bool) -> Void)?
 
   private let configuration: ClientConfiguration
   private var channel: (any Channel)?
@@ -195,14 +195,26 @@ package final class BrokerConnection: ChannelInboundHandler, @unchecked Sendable
   // MARK: Receiving
 
   package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    self.frames.append(self.unwrapInboundIn(data))
-    do {
-      while self.failure == nil, let body = try self.frames.next() { try self.receive(body) }
-    } catch let error as KafkaError {
-      self.close(error)
-    } catch {
-      self.close(KafkaError(
-        .malformed, "\(self.address) does not answer like a Kafka broker (\(error)); check the address, and whether it expects TLS"))
+    self.frames.receive(self.unwrapInboundIn(data))
+    while self.failure == nil {
+      switch self.frames.next() {
+      case .incomplete: return
+      case .broken(let error): self.close(self.failure(of: error))
+      case .frame(let body):
+        do throws(KafkaError) { try self.receive(body) } catch { self.close(error) }
+      }
+    }
+  }
+
+  private func failure(of error: FramingError) -> KafkaError {
+    switch error {
+    case .otherProtocol(.tls):
+      KafkaError(.malformed, "\(self.address) speaks TLS, which this client does not: use a PLAINTEXT listener of the broker")
+    case .otherProtocol(let other):
+      KafkaError(.malformed, "\(self.address) speaks \(other.rawValue), not Kafka's protocol; check the address")
+    case .nonPositiveLength, .tooLong, .lostRead:
+      KafkaError(
+        .malformed, "\(self.address) does not answer like a Kafka broker (\(error)); check the address, and whether it expects TLS")
     }
   }
 
@@ -237,7 +249,7 @@ package final class BrokerConnection: ChannelInboundHandler, @unchecked Sendable
     let waiting = self.pending
     self.pending = []
     for request in waiting { request.complete(.failure(reason)) }
-    self.onClose?()
+    self.onClose?(reason, !waiting.isEmpty)
     self.onClose = nil
   }
 

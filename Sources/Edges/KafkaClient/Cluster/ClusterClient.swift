@@ -1,4 +1,4 @@
-import Base
+package import Base
 import Model
 package import NIOCore
 import NIOPosix
@@ -23,6 +23,8 @@ package final class ClusterClient: @unchecked Sendable {
   package var allowsTopicCreation = false
   /// Runs on the loop after metadata changed.
   package var onMetadata: (() -> Void)?
+  /// Runs on the loop after a broker was lost or came back.
+  package var onConnectivity: ((ConnectivityChange) -> Void)?
 
   private var slots: [BrokerAddress: ConnectionSlot] = [:]
   private var generator: SeededGenerator
@@ -30,6 +32,7 @@ package final class ClusterClient: @unchecked Sendable {
   private var refreshing: (future: EventLoopFuture<Void>, topics: Set<String>?)?
   private var refreshedAt: NIODeadline?
   private var isClosed = false
+  private var watch = ConnectivityWatch()
 
   /// The connection to one address: there, on its way, or to be tried again after a while.
   private struct ConnectionSlot {
@@ -51,6 +54,13 @@ package final class ClusterClient: @unchecked Sendable {
   }
 
   // MARK: Connections
+
+  /// Since when no broker can be reached, though one could before; nil while one can.
+  package var unreachableSince: Instant? { self.watch.unreachableSince }
+
+  private func tell(_ change: ConnectivityChange?) {
+    if let change, !self.isClosed { self.onConnectivity?(change) }
+  }
 
   /// The connection to a broker of the cluster. Fails with `.connection` if the broker is unknown or does not answer.
   package func connection(to node: Int32) -> EventLoopFuture<BrokerConnection> {
@@ -94,8 +104,15 @@ package final class ClusterClient: @unchecked Sendable {
       if self.isClosed { return connection.close(KafkaError(.closed, "the client is closed")) }
       self.slots[address]?.connection = connection
       self.slots[address]?.backoff.reset()
-      connection.onClose = { [weak self] in self?.wait(beforeReconnectingTo: address) }
-    case .failure: self.wait(beforeReconnectingTo: address)
+      connection.onClose = { [weak self] reason, wasBusy in
+        guard let self else { return }
+        self.wait(beforeReconnectingTo: address)
+        self.tell(self.watch.closed(address, reason, wasBusy: wasBusy, now: MonotonicClock.now()))
+      }
+      self.tell(self.watch.connected(to: address))
+    case .failure(let error):
+      self.wait(beforeReconnectingTo: address)
+      self.tell(self.watch.failed(address, KafkaError(wrapping: error), now: MonotonicClock.now()))
     }
   }
 

@@ -40,6 +40,9 @@ public struct ConsumerConfiguration: Hashable, Sendable {
   public var decompressedByteCountMax = 512 << 20
   /// How long a topic may stay unknown to the cluster before the consumer gives it up.
   public var unknownTopicTimeout: Duration = .seconds(5)
+  /// How long there may be no broker at all, after there was one, before `next` throws `.connection`, once for each such time. The
+  /// consumer goes on trying all the same. Nil: never.
+  public var outageTimeout: Duration?
 
   public init(_ client: ClientConfiguration) { self.client = client }
 }

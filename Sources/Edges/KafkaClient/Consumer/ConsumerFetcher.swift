@@ -22,38 +22,35 @@ final class ConsumerFetcher: @unchecked Sendable {
   private let cluster: ClusterClient
   private let pool = DecompressorPool()
   private var fetching: Set<Int32> = []
-  private var connecting: Set<Int32> = []
+  private let links: LeaderLinks
   private var generator: SeededGenerator
-  private var timer: Scheduled<Void>?
-  private var metadataBackoff: Backoff
-  private var isAskingForMetadata = false
-  private var lastFailure: KafkaError?
-  private var isStopped = false
+  /// `next` was told of the outage that goes on.
+  private var hasToldOutage = false
 
   init(_ configuration: ConsumerConfiguration, _ cluster: ClusterClient) {
     (self.configuration, self.cluster) = (configuration, cluster)
     var system = SystemRandomNumberGenerator()
     self.generator = SeededGenerator(seed: system.next())
-    self.metadataBackoff = Backoff(base: configuration.client.retryBackoff, maximum: configuration.client.retryBackoffMax)
-    self.cluster.onMetadata = { [weak self] in self?.pump() }
+    self.links = LeaderLinks(cluster)
+    self.links.pump = { [weak self] in self?.pump() }
+    self.cluster.onMetadata = { [weak self] in
+      self?.links.metadataHelped()
+      self?.pump()
+    }
   }
 
   /// From any thread: there is something to look at.
   func wake() { self.cluster.eventLoop.execute { self.pump() } }
 
-  func stop() {
-    self.isStopped = true
-    self.timer?.cancel()
-    self.timer = nil
-  }
+  func stop() { self.links.stop() }
 
   // MARK: Deciding
 
   private func pump() {
-    if self.isStopped { return }
-    self.timer?.cancel()
-    self.timer = nil
+    if self.links.isStopped { return }
+    self.links.disarm()
     let now = MonotonicClock.now()
+    self.checkOutage(now: now)
     var lookups: [Lookup] = []
     var fetches: [Order] = []
     var wantsMetadata = self.cluster.metadataIsStale
@@ -76,25 +73,39 @@ final class ConsumerFetcher: @unchecked Sendable {
     }
     self.look(up: lookups, now: now)
     self.fetch(fetches, now: now)
-    for leader in missing { self.connect(to: leader) }
-    if wantsMetadata { self.askForMetadata() }
+    for leader in missing { self.links.connect(to: leader) }
+    if wantsMetadata { self.links.askForMetadata() }
     self.arm()
   }
 
   private func arm() {
     var deadline: Instant?
     self.access { deadline = $0.nextDeadline }
-    guard let deadline else { return }
-    let now = MonotonicClock.now()
-    // What was sent may have failed at once, and have looked and armed already.
-    self.timer?.cancel()
-    self.timer = self.cluster.eventLoop.scheduleTask(in: .nanoseconds(max(0, (deadline - now).wholeNanoseconds))) { self.pump() }
+    if let end = self.endOfPatience(), !self.hasToldOutage { deadline = min(deadline ?? end, end) }
+    self.links.arm(deadline)
+  }
+
+  /// When an outage that goes on has lasted too long; nil without one.
+  private func endOfPatience() -> Instant? {
+    guard let outageTimeout = self.configuration.outageTimeout, let since = self.cluster.unreachableSince else { return nil }
+    return since + outageTimeout
+  }
+
+  /// Lets `next` throw, once, if there has been no broker for too long.
+  private func checkOutage(now: Instant) {
+    guard let end = self.endOfPatience() else { return self.hasToldOutage = false }
+    guard now >= end, !self.hasToldOutage else { return }
+    self.hasToldOutage = true
+    let reason = self.links.lastFailure.map { ": \($0)" } ?? ""
+    let seconds = (self.configuration.outageTimeout ?? .zero) / .seconds(1)
+    let error = KafkaError(.connection, "no broker could be reached for \(seconds) s\(reason)")
+    self.access { $0.fail(error) }
   }
 
   /// Nil, too, if the leader is not among the brokers that the cluster names: only newer metadata can tell where it is.
   private func leader(of partition: TopicPartition) -> Int32? {
     guard let leader = self.cluster.metadata.partition(partition.partition, of: partition.topic)?.leader,
-      self.cluster.metadata.brokers[leader] != nil
+      self.links.knows(leader)
     else { return nil }
     return leader
   }
@@ -109,27 +120,6 @@ final class ConsumerFetcher: @unchecked Sendable {
     return .ready(connection)
   }
 
-  private func connect(to leader: Int32) {
-    guard self.connecting.insert(leader).inserted else { return }
-    self.cluster.connection(to: leader).whenComplete { result in
-      self.connecting.remove(leader)
-      if case .failure = result { self.askForMetadata() }
-      self.pump()
-    }
-  }
-
-  private func askForMetadata() {
-    guard !self.isAskingForMetadata, !self.isStopped else { return }
-    self.isAskingForMetadata = true
-    self.cluster.refreshMetadata().whenComplete { result in
-      if case .success = result { self.metadataBackoff.reset() }
-      self.cluster.eventLoop.scheduleTask(in: self.cluster.delay(&self.metadataBackoff)) {
-        self.isAskingForMetadata = false
-        self.pump()
-      }
-    }
-  }
-
   private func fail(_ orders: [(Order, KafkaError, promptly: Bool)]) {
     if orders.isEmpty { return }
     let now = MonotonicClock.now()
@@ -138,7 +128,7 @@ final class ConsumerFetcher: @unchecked Sendable {
       for (order, error, promptly) in orders { state.failed(order, error, promptly: promptly, now: now, using: &generator) }
     }
     self.generator = generator
-    if orders.contains(where: { $0.1.isRetriable && !$0.promptly }) { self.askForMetadata() }
+    if orders.contains(where: { $0.1.isRetriable && !$0.promptly }) { self.links.askForMetadata() }
   }
 
   /// Groups by leader what can be asked, and fails the rest.
@@ -320,8 +310,7 @@ final class ConsumerFetcher: @unchecked Sendable {
   /// Takes the new leader from a refusal that names it (KIP-951). True if it did.
   private func follow(_ answer: FetchResponse.PartitionData, of partition: TopicPartition) -> Bool {
     let leader = answer.currentLeader
-    guard leader.leaderId >= 0, self.cluster.metadata.brokers[leader.leaderId] != nil else { return false }
-    return self.cluster.observe(leader: leader.leaderId, leaderEpoch: leader.leaderEpoch, of: partition)
+    return self.links.follow(leader: leader.leaderId, leaderEpoch: leader.leaderEpoch, of: partition)
   }
 }
 

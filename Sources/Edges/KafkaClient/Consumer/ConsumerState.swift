@@ -51,6 +51,8 @@ package struct ConsumerState: Sendable {
   /// Sorted, and rotated by every fetch so that each partition comes first in turn.
   private var order: [TopicPartition] = []
   private var queue: Deque<Queued> = []
+  /// What concerns no partition alone; handed out after what was fetched.
+  private var failure: KafkaError?
   private var nextGeneration: UInt64 = 0
   package private(set) var queuedByteCount = 0
   package var isClosed = false
@@ -201,6 +203,9 @@ package struct ConsumerState: Sendable {
     self.queue.append(Queued(event: .failure(error), partition: partition, generation: reading.generation, byteCount: 0, nextOffset: nil))
   }
 
+  /// Lets `take` hand out an error that is no partition's. Reading goes on.
+  package mutating func fail(_ error: KafkaError) { self.failure = error }
+
   /// What one fetch brought for a partition.
   package struct Fetched: Sendable {
     package var records: ByteBuffer
@@ -284,7 +289,10 @@ package struct ConsumerState: Sendable {
 
   /// The next event, or nil if there is none yet.
   package mutating func take() -> Result<ConsumerEvent, KafkaError>? {
-    guard let queued = self.queue.popFirst() else { return nil }
+    guard let queued = self.queue.popFirst() else {
+      defer { self.failure = nil }
+      return self.failure.map { .failure($0) }
+    }
     self.queuedByteCount -= queued.byteCount
     if self.readings[queued.partition]?.generation == queued.generation {
       self.readings[queued.partition]!.queuedByteCount -= queued.byteCount

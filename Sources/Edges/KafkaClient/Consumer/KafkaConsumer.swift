@@ -26,9 +26,12 @@ public final class KafkaConsumer: Sendable {
   }
 
   /// Connects when partitions are assigned.
-  public init(_ configuration: ConsumerConfiguration) {
+  ///
+  /// - Parameter onConnectivity: called when a broker is lost and when it is back, once each, on the client's own thread.
+  public init(_ configuration: ConsumerConfiguration, onConnectivity: (@Sendable (ConnectivityChange) -> Void)? = nil) {
     self.configuration = configuration
     self.cluster = ClusterClient(configuration.client)
+    self.cluster.onConnectivity = onConnectivity
     self.state = Mutex(Shared(consumer: ConsumerState(configuration)))
     self.fetcher = ConsumerFetcher(configuration, self.cluster)
     self.fetcher.access = { [weak self] body in self?.update(body) }

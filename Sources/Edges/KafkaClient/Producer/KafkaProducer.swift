@@ -21,17 +21,21 @@ public final class KafkaProducer: Sendable {
   private let state: Mutex<ProducerState>
   private let sender: ProducerSender
 
-  /// - Parameter onDelivery: called for every batch whose fate is known, in no particular order among partitions, on the client's own
-  ///   thread: it must return quickly.
+  /// - Parameters:
+  ///   - onDelivery: called for every batch whose fate is known, in no particular order among partitions, on the client's own
+  ///     thread: it must return quickly.
+  ///   - onConnectivity: called when a broker is lost and when it is back, once each, on the same thread.
   ///
   /// Connects when the first record comes. Throws `.invalidArgument` if the configuration contradicts itself.
   public init(
-    _ configuration: ProducerConfiguration, onDelivery: (@Sendable (DeliveredBatch) -> Void)? = nil
+    _ configuration: ProducerConfiguration, onDelivery: (@Sendable (DeliveredBatch) -> Void)? = nil,
+    onConnectivity: (@Sendable (ConnectivityChange) -> Void)? = nil
   ) throws(KafkaError) {
     try configuration.validate()
     self.configuration = configuration
     self.cluster = ClusterClient(configuration.client)
     self.cluster.allowsTopicCreation = true
+    self.cluster.onConnectivity = onConnectivity
     var generator = SystemRandomNumberGenerator()
     self.state = Mutex(ProducerState(limits: configuration.limits, seed: generator.next()))
     self.sender = ProducerSender(configuration, self.cluster, onDelivery: onDelivery)

@@ -16,46 +16,36 @@ final class ProducerSender: @unchecked Sendable {
   private let onDelivery: (@Sendable (DeliveredBatch) -> Void)?
   private let compressor = Compressor()
   private var inFlight: [Int32: Int] = [:]
-  /// Brokers to which a connection is being made.
-  private var connecting: Set<Int32> = []
+  private let links: LeaderLinks
   private var generator: SeededGenerator
-  private var timer: Scheduled<Void>?
   private var isAskingForIdentity = false
   private var identityBackoff: Backoff
-  private var metadataBackoff: Backoff
-  private var isAskingForMetadata = false
-  private var lastFailure: KafkaError?
-  private var isStopped = false
 
   init(_ configuration: ProducerConfiguration, _ cluster: ClusterClient, onDelivery: (@Sendable (DeliveredBatch) -> Void)?) {
     (self.configuration, self.cluster, self.onDelivery) = (configuration, cluster, onDelivery)
     var system = SystemRandomNumberGenerator()
     self.generator = SeededGenerator(seed: system.next())
     self.identityBackoff = Backoff(base: configuration.client.retryBackoff, maximum: configuration.client.retryBackoffMax)
-    self.metadataBackoff = self.identityBackoff
+    self.links = LeaderLinks(cluster)
+    self.links.pump = { [weak self] in self?.pump() }
     self.cluster.onMetadata = { [weak self] in self?.metadataChanged() }
   }
 
   /// From any thread: there is something to look at.
   func wake() { self.cluster.eventLoop.execute { self.pump() } }
 
-  func stop() {
-    self.isStopped = true
-    self.timer?.cancel()
-    self.timer = nil
-  }
+  func stop() { self.links.stop() }
 
   // MARK: Deciding
 
   private func pump() {
-    if self.isStopped { return }
-    self.timer?.cancel()
-    self.timer = nil
+    if self.links.isStopped { return }
+    self.links.disarm()
     let now = MonotonicClock.now()
     var leaders: [Int32] = []
     var reports: [DeliveryReport<DeliveryContinuation>] = []
     var needsIdentity = false
-    let reason = self.lastFailure.map { "\($0)" } ?? "the partition's leader is not known, or does not answer"
+    let reason = self.links.lastFailure.map { "\($0)" } ?? "the partition's leader is not known, or does not answer"
     self.access { state in
       state.isWakePending = false
       state.accumulator.expire(now: now, reason: reason, into: &reports)
@@ -65,39 +55,20 @@ final class ProducerSender: @unchecked Sendable {
     self.settle(reports)
     if needsIdentity { self.askForIdentity() }
     for leader in leaders { self.serve(leader, now: now) }
-    if self.cluster.metadataIsStale, !leaders.isEmpty { self.askForMetadata() }
-    self.arm(now: now)
-  }
-
-  private func arm(now: Instant) {
+    if self.cluster.metadataIsStale, !leaders.isEmpty { self.links.askForMetadata() }
     var deadline: Instant?
     self.access { deadline = $0.accumulator.nextDeadline(now: now) }
-    guard let deadline else { return }
-    self.timer = self.cluster.eventLoop.scheduleTask(in: .nanoseconds(max(0, (deadline - now).wholeNanoseconds))) { self.pump() }
+    self.links.arm(deadline)
   }
 
   private func serve(_ leader: Int32, now: Instant) {
-    // A leader that is not among the brokers is as good as none: only newer metadata can tell where it is.
-    guard self.cluster.metadata.brokers[leader] != nil else { return self.askForMetadata() }
-    guard let connection = self.cluster.openConnection(to: leader) else { return self.connect(to: leader) }
+    guard self.links.knows(leader) else { return self.links.askForMetadata() }
+    guard let connection = self.cluster.openConnection(to: leader) else { return self.links.connect(to: leader) }
     while self.inFlight[leader, default: 0] < self.configuration.inFlightMax {
       var batches: [Batch] = []
       self.access { $0.accumulator.drain(leader: leader, byteCountMax: self.configuration.requestByteCountMax, now: now, into: &batches) }
       if batches.isEmpty { return }
       self.send(batches, to: leader, on: connection)
-    }
-  }
-
-  private func connect(to leader: Int32) {
-    guard self.connecting.insert(leader).inserted else { return }
-    self.cluster.connection(to: leader).whenComplete { result in
-      self.connecting.remove(leader)
-      if case .failure(let error) = result {
-        self.lastFailure = KafkaError(wrapping: error)
-        // It may have moved, or another may lead by now.
-        self.askForMetadata()
-      }
-      self.pump()
     }
   }
 
@@ -125,7 +96,7 @@ final class ProducerSender: @unchecked Sendable {
       switch result {
       case .failure(let error): self.sendFailed(sent, KafkaError(wrapping: error))
       case .success(let response):
-        self.metadataBackoff.reset()
+        self.links.metadataHelped()
         if expectsAnswer {
           self.answered(sent, response)
         } else {
@@ -170,9 +141,9 @@ final class ProducerSender: @unchecked Sendable {
   // MARK: Answers
 
   private func sendFailed(_ batches: [Batch], _ error: KafkaError) {
-    self.lastFailure = error
+    self.links.lastFailure = error
     self.complete(batches.map { ($0, .refused(error, promptly: false)) })
-    if error.isRetriable { self.askForMetadata() }
+    if error.isRetriable { self.links.askForMetadata() }
   }
 
   private func answered(_ batches: [Batch], _ response: ProduceResponse) {
@@ -198,13 +169,13 @@ final class ProducerSender: @unchecked Sendable {
         continue
       }
       let error = Self.refusal(answer, of: batch.partition)
-      self.lastFailure = error
+      self.links.lastFailure = error
       let promptly = self.follow(answer, of: batch.partition)
       if error.isRetriable, !promptly { needsMetadata = true }
       outcomes.append((batch, .refused(error, promptly: promptly)))
     }
     self.complete(outcomes)
-    if needsMetadata { self.askForMetadata() }
+    if needsMetadata { self.links.askForMetadata() }
   }
 
   private static func refusal(
@@ -217,9 +188,7 @@ final class ProducerSender: @unchecked Sendable {
   /// Takes the new leader from a refusal that names it (KIP-951). True if it did and the leader can be asked at once.
   private func follow(_ answer: ProduceResponse.PartitionProduceResponse, of partition: TopicPartition) -> Bool {
     let leader = answer.currentLeader
-    guard leader.leaderId >= 0, self.cluster.metadata.brokers[leader.leaderId] != nil,
-      self.cluster.observe(leader: leader.leaderId, leaderEpoch: leader.leaderEpoch, of: partition)
-    else { return false }
+    guard self.links.follow(leader: leader.leaderId, leaderEpoch: leader.leaderEpoch, of: partition) else { return false }
     self.access { $0.update(partition.topic, from: self.cluster.metadata) }
     return true
   }
@@ -268,19 +237,6 @@ final class ProducerSender: @unchecked Sendable {
     self.pump()
   }
 
-  private func askForMetadata() {
-    guard !self.isAskingForMetadata else { return }
-    self.isAskingForMetadata = true
-    self.cluster.refreshMetadata().whenComplete { result in
-      if case .failure(let error) = result { self.lastFailure = KafkaError(wrapping: error) }
-      // The next question waits, so that a cluster without a leader is not asked in a circle.
-      self.cluster.eventLoop.scheduleTask(in: self.cluster.delay(&self.metadataBackoff)) {
-        self.isAskingForMetadata = false
-        self.pump()
-      }
-    }
-  }
-
   private func askForIdentity() {
     guard !self.isAskingForIdentity else { return }
     self.isAskingForIdentity = true
@@ -298,7 +254,7 @@ final class ProducerSender: @unchecked Sendable {
         }
         return self.pump()
       }
-      self.lastFailure = failure
+      self.links.lastFailure = failure
       if let failure, !failure.isRetriable {
         // Nothing can be sent ever: a broker before 0.11, or one that does not allow it.
         var reports: [DeliveryReport<DeliveryContinuation>] = []

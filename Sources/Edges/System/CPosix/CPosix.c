@@ -41,8 +41,10 @@ int apus_sync_file_system(int fd) {
 #endif
 }
 
-int64_t apus_free_bytes(const char *path) {
+int apus_space(const char *path, int64_t *total, int64_t *usable) {
   struct statvfs figures;
   if (statvfs(path, &figures) != 0) return -1;
-  return (int64_t)figures.f_bavail * (int64_t)figures.f_frsize;
+  *total = (int64_t)figures.f_blocks * (int64_t)figures.f_frsize;
+  *usable = (int64_t)figures.f_bavail * (int64_t)figures.f_frsize;
+  return 0;
 }

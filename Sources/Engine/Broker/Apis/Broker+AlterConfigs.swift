@@ -6,10 +6,16 @@ import Wire
 // IncrementalAlterConfigs (KIP-339) and the older AlterConfigs: decided by the controller.
 extension Broker {
   func handleIncrementalAlterConfigs(_ exchange: Exchange<Env.Disk.File>, _ request: IncrementalAlterConfigsRequest) {
-    var refused: [(place: Int, ApiError)] = []
+    // Decided here: what is refused, and the log levels, which are this process's own. The rest is the controller's.
+    var settled: [(place: Int, ApiError?)] = []
     var resources: [IncrementalAlterConfigs.Resource] = []
     for (place, asked) in request.resources.enumerated() {
       do throws(ApiError) {
+        if ConfigResource.Kind(rawValue: asked.resourceType) == .brokerLogger {
+          try self.alterLogLevels(asked, validateOnly: request.validateOnly, clientID: exchange.clientID)
+          settled.append((place, nil))
+          continue
+        }
         let resource = try self.resource(asked.resourceType, asked.resourceName)
         var changes: [IncrementalAlterConfigs.Change] = []
         for config in asked.configs {
@@ -20,14 +26,14 @@ extension Broker {
         }
         resources.append(.init(resource, changes))
       } catch {
-        refused.append((place, error))
+        settled.append((place, error))
       }
     }
     let named = request.resources.map { ($0.resourceType, $0.resourceName) }
     let decision = IncrementalAlterConfigs(resources, validateOnly: request.validateOnly)
-    self.ask(decision, timeoutMs: Self.alterConfigsTimeoutMs) { [refused] result in
+    self.ask(decision, timeoutMs: Self.alterConfigsTimeoutMs) { [settled] result in
       var response = IncrementalAlterConfigsResponse()
-      response.responses = Self.merge(named, refused, result).map { outcome, type, name in
+      response.responses = Self.merge(named, settled, result).map { outcome, type, name in
         .init(errorCode: outcome.code, errorMessage: outcome.message, resourceType: type, resourceName: name)
       }
       exchange.respond(response)
@@ -35,20 +41,20 @@ extension Broker {
   }
 
   func handleAlterConfigs(_ exchange: Exchange<Env.Disk.File>, _ request: AlterConfigsRequest) {
-    var refused: [(place: Int, ApiError)] = []
+    var settled: [(place: Int, ApiError?)] = []
     var resources: [AlterConfigs.Resource] = []
     for (place, asked) in request.resources.enumerated() {
       do throws(ApiError) {
         let resource = try self.resource(asked.resourceType, asked.resourceName)
         resources.append(.init(resource, asked.configs.map { .init(name: $0.name, value: $0.value) }))
       } catch {
-        refused.append((place, error))
+        settled.append((place, error))
       }
     }
     let named = request.resources.map { ($0.resourceType, $0.resourceName) }
-    self.ask(AlterConfigs(resources, validateOnly: request.validateOnly), timeoutMs: Self.alterConfigsTimeoutMs) { [refused] result in
+    self.ask(AlterConfigs(resources, validateOnly: request.validateOnly), timeoutMs: Self.alterConfigsTimeoutMs) { [settled] result in
       var response = AlterConfigsResponse()
-      response.responses = Self.merge(named, refused, result).map { outcome, type, name in
+      response.responses = Self.merge(named, settled, result).map { outcome, type, name in
         .init(errorCode: outcome.code, errorMessage: outcome.message, resourceType: type, resourceName: name)
       }
       exchange.respond(response)
@@ -64,17 +70,21 @@ extension Broker {
     case .broker:
       if !name.isEmpty, Int32(name) == nil { throw ApiError(.invalidRequest, "Broker id '\(name)' is not a number.") }
       return ConfigResource(.broker, name)
-    case .brokerLogger, .clientMetrics, .group, nil:
-      throw ApiError(.invalidRequest, "Apus has no configs of resource type \(type): it has those of topics (2) and brokers (4).")
+    case .brokerLogger:
+      throw ApiError(.invalidRequest, "Log levels are changed by IncrementalAlterConfigs, not by AlterConfigs (KIP-412).")
+    case .group: throw ApiError(.invalidRequest, "This version serves no groups: configs of group \(name) would have no effect.")
+    case .clientMetrics:
+      throw ApiError(.invalidRequest, "This version takes no clients' metrics: subscription \(name) would have no effect.")
+    case nil: throw ApiError(.invalidRequest, "Resource type \(type) is not known.")
     }
   }
 
-  /// One answer per resource in the order of the request: those refused here, and what the controller says of the others.
+  /// One answer per resource in the order of the request: those settled here, and what the controller says of the others.
   private static func merge(
-    _ named: [(Int8, String)], _ refused: [(place: Int, ApiError)], _ result: Result<[AlterConfigsResult], ApiError>
+    _ named: [(Int8, String)], _ settled: [(place: Int, ApiError?)], _ result: Result<[AlterConfigsResult], ApiError>
   ) -> [((code: ErrorCode, message: String?), Int8, String)] {
     var outcomes = [(code: ErrorCode, message: String?)?](repeating: nil, count: named.count)
-    for (place, error) in refused { outcomes[place] = (error.code, error.message) }
+    for (place, error) in settled { outcomes[place] = (error?.code ?? .none, error?.message) }
     var decided: [ApiError?] = []
     if case .success(let results) = result { decided = results.map(\.error) }
     var next = 0

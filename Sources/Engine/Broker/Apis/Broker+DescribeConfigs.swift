@@ -46,8 +46,13 @@ extension Broker {
         return .failure(ApiError(.invalidRequest, message))
       }
       return .success(ConfigDescription.broker(layers))
-    case .brokerLogger, .clientMetrics, .group:
-      return .failure(ApiError(.invalidRequest, "Apus has no configs of resource type \(resource.resourceType)."))
+    case .brokerLogger:
+      return Result { () throws(ApiError) in try self.describeLoggers(of: name) }
+    case .clientMetrics, .group:
+      // As in Kafka any name has the defaults, known or not. This version acts on none of them, so that none can be changed.
+      guard !name.isEmpty else { return .failure(ApiError(.invalidRequest, "A name is needed.")) }
+      let isGroup = resource.resourceType == ConfigResource.Kind.group.rawValue
+      return .success(isGroup ? ConfigDescription.group(layers) : ConfigDescription.clientMetrics())
     case nil: return .failure(ApiError(.invalidRequest, "Resource type \(resource.resourceType) is not known."))
     }
   }

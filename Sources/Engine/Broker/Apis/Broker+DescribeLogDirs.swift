@@ -10,13 +10,10 @@ extension Broker {
       Set(topics.flatMap { topic in topic.partitions.map { TopicPartition(topic.topic, PartitionID($0)) } })
     }
     var result = DescribeLogDirsResponse.DescribeLogDirsResult(logDir: self.logDirectory.path)
-    var usedByteCount: Int64 = 0
     for partition in self.catalog.hostedPartitions {
-      let byteCount = partition.byteCount
-      usedByteCount += byteCount
       guard wanted?.contains(partition.topicPartition) ?? true else { continue }
       let described = DescribeLogDirsResponse.DescribeLogDirsPartition(
-        partitionIndex: partition.topicPartition.partition.rawValue, partitionSize: byteCount, offsetLag: 0, isFutureKey: false)
+        partitionIndex: partition.topicPartition.partition.rawValue, partitionSize: partition.byteCount, offsetLag: 0, isFutureKey: false)
       if result.topics.last?.name == partition.topicPartition.topic {
         result.topics[result.topics.count - 1].partitions.append(described)
       } else {
@@ -24,10 +21,9 @@ extension Broker {
       }
     }
     do {
-      let free = try self.logDirectory.freeByteCount()
-      // The port tells what is free. What the volume holds in all is not asked, so the total is what this broker uses and could use.
-      result.usableBytes = free
-      result.totalBytes = free + usedByteCount
+      let space = try self.logDirectory.space()
+      result.totalBytes = space.totalByteCount
+      result.usableBytes = space.usableByteCount
     } catch {
       result.errorCode = error.errorCode
     }

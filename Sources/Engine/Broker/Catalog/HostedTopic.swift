@@ -1,4 +1,5 @@
 import Base
+import Compression
 import Environment
 import Metadata
 import Model
@@ -23,6 +24,8 @@ final class HostedTopic<Env: Environment>: Sendable {
   let slots: [Slot]
   let config: TopicConfig
   let validator: RecordBatchValidator
+  /// What batches are compressed with before they are stored; nil keeps them as they came.
+  let compression: (codec: CompressionCodec, level: Int?)?
 
   init(name: String, id: KafkaUUID, slots: [Slot], config: TopicConfig) {
     self.name = name
@@ -30,6 +33,7 @@ final class HostedTopic<Env: Environment>: Sendable {
     self.slots = slots
     self.config = config
     self.validator = RecordBatchValidator(rules: config.batchRules)
+    self.compression = config.storedCompression
   }
 
   /// Topics of Kafka's own coordinators, which clients are told apart.
@@ -69,7 +73,21 @@ extension TopicConfig {
     BatchRules(
       maximumByteCount: self.maxMessageBytes, timestampType: self.timestampType == .logAppendTime ? .logAppendTime : .createTime,
       timestampBeforeMaximum: self.timestampBeforeMax.wholeMilliseconds, timestampAfterMaximum: self.timestampAfterMax.wholeMilliseconds,
-      isCompacted: self.cleanupPolicy.contains(.compact), scansCompressedRecords: self.recordsValidation == .records)
+      isCompacted: self.cleanupPolicy.contains(.compact),
+      // What is compressed anew is opened anyway, and would be ours if it were broken.
+      scansCompressedRecords: self.recordsValidation == .records || self.compressionType != .producer)
+  }
+
+  /// The codec of `compression.type` with its level; nil for `producer`.
+  var storedCompression: (codec: CompressionCodec, level: Int?)? {
+    switch self.compressionType {
+    case .producer: nil
+    case .uncompressed: (.none, nil)
+    case .gzip: (.gzip, Int(self.gzipLevel))
+    case .snappy: (.snappy, nil)
+    case .lz4: (.lz4, Int(self.lz4Level))
+    case .zstd: (.zstd, Int(self.zstdLevel))
+    }
   }
 
   /// When appended records count as durable.

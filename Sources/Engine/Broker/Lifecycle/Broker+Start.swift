@@ -13,8 +13,10 @@ extension Broker {
   /// - Parameters:
   ///   - endpoints: where clients reach this broker, with the ports that were really bound; `config.advertisedListeners` otherwise.
   ///   - clusterID: the cluster this node must belong to; nil takes what the log directory says, and makes one up for a new directory.
+  ///   - logLevels: what clients may see and change of the process's log.
   package static func open(
-    environment: Env, staticConfig: StaticConfig, endpoints: [Listener]? = nil, clusterID: String? = nil, events: any BrokerEvents
+    environment: Env, staticConfig: StaticConfig, endpoints: [Listener]? = nil, clusterID: String? = nil, events: any BrokerEvents,
+    logLevels: (any LogLevels)? = nil
   ) throws(BrokerStartError) -> Broker {
     let config: BrokerConfig
     do { config = try BrokerConfig(BrokerConfigLayers(staticConfig: staticConfig)) } catch { throw .config(error) }
@@ -42,7 +44,7 @@ extension Broker {
     return Broker(
       environment: environment, config: config, staticConfig: staticConfig, endpoints: endpoints ?? config.advertisedListeners,
       logDirectory: directory, controller: controller, metadata: metadata, incarnationID: KafkaUUID.random(using: &generator),
-      events: events)
+      events: events, logLevels: logLevels)
   }
 
   private static func openMetadataLog(

@@ -31,13 +31,14 @@ extension Partition {
         }
         let slice = try state.log.read(
           from: interest.fetchOffset, maxBytes: maxBytes, upTo: state.leader.highWatermark, minOneBatch: takesOversizedBatch)
+        if state.isRefusingReads { state.isRefusingReads = false }
         if let file = slice.file { read.slice = FileSlice(file: file, position: slice.position, byteCount: slice.byteCount) }
         return read
       } catch {
         switch error {
         case .offsetOutOfRange: break
         case .offline, .notFound: break
-        default: failure = error
+        default: if Self.isNews(error, &state) { failure = error }
         }
         return FetchRead(error.errorCode)
       }
@@ -86,7 +87,7 @@ extension Partition {
           return .success(ListedOffset(timestamp: found.timestamp, offset: found.offset, leaderEpoch: found.leaderEpoch))
         }
       } catch {
-        failure = error
+        if Self.isNews(error, &state) { failure = error }
         return .failure(.init(code: error.errorCode))
       }
     }

@@ -32,6 +32,8 @@ final class Partition<Env: Environment>: Sendable {
     var isFlushScheduled = false
     /// The last append was refused by the disk; said once until one succeeds.
     var isRefusingAppends = false
+    /// The last read found no descriptor for its file; said once until one succeeds.
+    var isRefusingReads = false
     /// The last flush had to be put off; said once until one succeeds.
     var isFlushDeferred = false
   }
@@ -91,6 +93,13 @@ final class Partition<Env: Environment>: Sendable {
       state.flushInterval = settings.flushInterval
       if state.leader.flushPolicy != flushPolicy { state.leader.handle(.flushPolicyChanged(flushPolicy), into: &effects) }
     }
+  }
+
+  /// Whether a read's failure is worth telling: one for want of a descriptor is, once.
+  static func isNews(_ error: StorageError, _ state: inout State) -> Bool {
+    guard error.isTransient else { return true }
+    defer { state.isRefusingReads = true }
+    return !state.isRefusingReads
   }
 
   // MARK: - Stepping

@@ -62,7 +62,10 @@ extension Broker {
     let batch: ValidatedBatch
     do throws(BatchRefusal) {
       batch = try self.workspaces.withWorkspace(near: exchange.client.connectionID) { workspace throws(BatchRefusal) in
-        try topic.validator.validate(records, produceVersion: exchange.version, now: self.environment.wallClock(), workspace: workspace)
+        let batch = try topic.validator.validate(
+          records, produceVersion: exchange.version, now: self.environment.wallClock(), workspace: workspace)
+        guard let compression = topic.compression else { return batch }
+        return try topic.validator.recompressed(batch, codec: compression.codec, level: compression.level, workspace: workspace)
       }
     } catch {
       answer.fail(error.code, error.message)

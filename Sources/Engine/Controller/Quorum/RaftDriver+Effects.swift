@@ -232,19 +232,28 @@ extension RaftDriver {
     do throws(StorageError) { try state.log.advanceLogStart(to: Offset(snapshot.index.rawValue)) } catch {
       throw MetadataLogError("\(error)")
     }
-    aftermath.append {
-      self.environment.submit(to: .background) {
-        // What stays behind costs room and nothing else: the next time takes it along.
-        self.snapshots.removeOlder(than: snapshot)
-        let removal = self.state.withLock { state -> SegmentRemoval<Env.Disk>? in
-          try? state.log.applyRetention(highWatermark: state.log.logEndOffset, now: self.environment.wallClock())
-        }
-        do throws(DiskError) {
-          try removal?.mark()
-          try removal?.remove()
-        } catch {}
+    aftermath.append { self.environment.submit(to: .background) { self.removeExpendable(below: snapshot) } }
+  }
+
+  /// Removes snapshots and segments that nobody needs any more. On the background lane. What cannot be removed costs room and nothing
+  /// else: the next time takes it along.
+  private func removeExpendable(below snapshot: LogEnd) {
+    self.snapshots.removeOlder(than: snapshot)
+    do {
+      let ticket = try self.state.withLock { state throws(StorageError) in
+        state.hasFailed || state.isClosed
+          ? nil : try state.log.beginRetention(highWatermark: state.log.logStartOffset, now: self.environment.wallClock())
       }
-    }
+      guard let ticket else { return }
+      let isCheckpointed = try ticket.run()
+      let removal = try self.state.withLock { state throws(StorageError) -> SegmentRemoval<Env.Disk>? in
+        let removal = try state.log.completeRetention(ticket, isCheckpointed: isCheckpointed)
+        // Under the lock: nobody may make the same paths anew before.
+        do throws(DiskError) { try removal?.mark() } catch { throw .disk(error) }
+        return removal
+      }
+      try removal?.remove()
+    } catch {}
   }
 
   private func onMetadataDisk(_ body: () throws(DiskError) -> Void) throws(MetadataLogError) {

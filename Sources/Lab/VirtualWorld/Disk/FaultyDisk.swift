@@ -204,8 +204,11 @@ package final class FaultyDisk: DiskPort {
     }
   }
 
-  package func freeByteCount(at path: String) throws(DiskError) -> Int64 {
-    self.state.withLock { Int64($0.capacity) - Int64($0.system.usedByteCount) }
+  package func space(at path: String) throws(DiskError) -> DiskSpace {
+    self.state.withLock { state in
+      DiskSpace(
+        totalByteCount: Int64(state.capacity), usableByteCount: max(0, Int64(state.capacity) - Int64(state.system.usedByteCount)))
+    }
   }
 
   // MARK: For files and locks

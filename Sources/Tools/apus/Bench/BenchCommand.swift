@@ -28,6 +28,10 @@ struct BenchCommand: AsyncParsableCommand {
 
 /// What the two producing benchmarks share.
 struct BenchPayload: ParsableArguments {
+  @Option(name: .long, help: ArgumentHelp("Partitions of the topic, if it is missing and so created.", valueName: "n"))
+  var partitions: Int32 = 1
+  @Option(name: .long, help: ArgumentHelp("Replicas of each partition, if the topic is created. Default: the broker's.", valueName: "n"))
+  var replicationFactor: Int16?
   @Option(name: .long, help: "How batches are compressed.") var compression: CompressionArgument = CompressionArgument(.none)
   @Option(name: .long, help: ArgumentHelp("The share of every value that repeats, 0 to 1; the rest is random.", valueName: "share"))
   var compressible = 0.0
@@ -38,13 +42,15 @@ struct BenchPayload: ParsableArguments {
   @Option(name: .long, help: ArgumentHelp("Records per second in all. Default: as fast as it goes.", valueName: "n")) var rate: Double?
 
   func validate() throws {
+    if self.partitions < 1 { throw ValidationError("A topic has at least one partition.") }
     if !(0...1).contains(self.compressible) { throw ValidationError("The compressible share is between 0 and 1.") }
     if let rate, !(rate > 0 && rate <= 1e9) { throw ValidationError("The rate is between 0 and 1,000,000,000 records per second.") }
   }
 
   /// Runs produce requests of batches of `batchByteCount` bytes.
   func run(name: String, _ options: BenchOptions, recordByteCount: Int, batchByteCount: Int, inFlight: Int, records: Int?) async throws {
-    let target = try await options.prepare()
+    let target = try await options.prepare(
+      creating: NewTopic(options.topic, partitions: self.partitions, replicationFactor: self.replicationFactor))
     let template = try BatchTemplate(
       recordByteCount: recordByteCount, batchByteCount: batchByteCount, codec: self.compression.compression.codec,
       compressible: self.compressible)
@@ -76,6 +82,8 @@ struct BenchProduce: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "produce", abstract: "Produce ready-made batches as fast as they are taken, or at a rate.",
     discussion: """
+      The topic is created if it is missing. Without --records and --duration 10,000,000 records are produced.
+
       Example: apus bench produce --record-size 100 --records 10000000 --connections 4 --broker-pid $(pidof apus)
 
       Exit codes: 0 measured; 1 refused by the broker or not reachable; 64 the command line was wrong.
@@ -108,6 +116,8 @@ struct BenchLatency: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "latency", abstract: "Produce one record at a time, each after the answer to the last.",
     discussion: """
+      The topic is created if it is missing. Without --records and --duration 10,000 records are produced.
+
       Example: apus bench latency --record-size 1KiB --records 20000 --acks 1
 
       Exit codes: 0 measured; 1 refused by the broker or not reachable; 64 the command line was wrong.
@@ -136,7 +146,7 @@ struct BenchConsume: AsyncParsableCommand {
     discussion: """
       Stops at the ends that the partitions have when it starts, or earlier with --records or --duration.
 
-      Exit codes: 0 measured; 1 refused by the broker, corrupt data or not reachable; 64 the command line was wrong.
+      Exit codes: 0 measured; 1 no such topic, refused by the broker, corrupt data or not reachable; 64 the command line was wrong.
       """)
 
   @Option(name: .long, help: ArgumentHelp("The most one answer holds of a partition.", valueName: "size"))

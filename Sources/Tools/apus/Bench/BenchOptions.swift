@@ -4,10 +4,7 @@ import Model
 
 /// What every benchmark takes.
 struct BenchOptions: ParsableArguments {
-  @Option(name: .long, help: ArgumentHelp("The topic; created if it is missing.", valueName: "name")) var topic = "apus-bench"
-  @Option(name: .long, help: ArgumentHelp("Partitions of the topic, if it is created.", valueName: "n")) var partitions: Int32 = 1
-  @Option(name: .long, help: ArgumentHelp("Replicas of each partition, if the topic is created. Default: the broker's.", valueName: "n"))
-  var replicationFactor: Int16?
+  @Option(name: .long, help: ArgumentHelp("The topic.", valueName: "name")) var topic = "apus-bench"
   @Option(name: .long, help: ArgumentHelp("Connections, spread over the partitions.", valueName: "n")) var connections = 1
   @Option(name: .long, help: ArgumentHelp("Threads that drive the connections.", valueName: "n")) var threads = 1
   @Option(name: .long, help: ArgumentHelp("Stop after so many records.", valueName: "n")) var records: Int?
@@ -18,7 +15,6 @@ struct BenchOptions: ParsableArguments {
   @OptionGroup var client: ClientOptions
 
   func validate() throws {
-    if self.partitions < 1 { throw ValidationError("A topic has at least one partition.") }
     if self.connections < 1 || self.connections > 10000 { throw ValidationError("Between 1 and 10000 connections are possible.") }
     if self.threads < 1 || self.threads > 256 { throw ValidationError("Between 1 and 256 threads are possible.") }
     if let records, records < 1 { throw ValidationError("At least one record must be asked for.") }
@@ -27,12 +23,14 @@ struct BenchOptions: ParsableArguments {
     }
   }
 
-  /// Creates the topic if it is missing, and returns the address of each partition's leader with its id.
-  func prepare() async throws -> BenchTarget {
+  /// The address of each partition's leader with its id.
+  ///
+  /// - Parameter new: the topic to create if it is missing; nil refuses then.
+  func prepare(creating new: NewTopic? = nil) async throws -> BenchTarget {
     let configuration = try self.client.configuration()
     let admin = KafkaAdmin(configuration)
     do {
-      let target = try await self.prepare(with: admin)
+      let target = try await self.prepare(creating: new, with: admin)
       await admin.close()
       return target
     } catch {
@@ -41,10 +39,12 @@ struct BenchOptions: ParsableArguments {
     }
   }
 
-  private func prepare(with admin: KafkaAdmin) async throws -> BenchTarget {
-    let new = NewTopic(self.topic, partitions: self.partitions, replicationFactor: self.replicationFactor)
+  private func prepare(creating new: NewTopic?, with admin: KafkaAdmin) async throws -> BenchTarget {
     if case .failure(let error) = try await admin.describeTopics([self.topic])[0] {
       guard error.kind == .broker(code: 3, name: "UNKNOWN_TOPIC_OR_PARTITION") else { throw error }
+      guard let new else {
+        throw CommandFailure("there is no topic \(self.topic) to read: fill it with `apus bench produce --topic \(self.topic)`")
+      }
       _ = try await admin.createTopics([new])[0].get()
     }
     // Leaders follow within moments of the creation.

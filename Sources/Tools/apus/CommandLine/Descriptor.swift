@@ -26,6 +26,11 @@ enum Descriptor {
     return descriptor
   }
 
+  static func isDirectory(_ path: String) -> Bool {
+    var status = stat()
+    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+
   static func close(_ descriptor: CInt) {
     #if canImport(Darwin)
       _ = Darwin.close(descriptor)

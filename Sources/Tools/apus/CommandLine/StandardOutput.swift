@@ -64,6 +64,9 @@ enum StandardError {
   }
 
   static func line(_ text: String) { Self.text(text + "\n") }
+
+  /// A line amid the work, in the place of the progress line if there is one.
+  static func notice(_ text: String) { Self.line(self.isTerminal ? "\r\u{1B}[K" + text : text) }
 }
 
 /// A line on the terminal that says how far it is. Shown only to people: nothing when stderr is a file or a pipe.

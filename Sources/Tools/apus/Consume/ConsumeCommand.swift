@@ -18,6 +18,9 @@ struct ConsumeCommand: AsyncParsableCommand {
         apus consume logs --from-beginning --exit-at-end | wc -l
         apus consume logs --from-time -10m --format '%T %p:%o %k=%s\\n'
 
+      When a broker goes away, stderr says so, and again when it is back; meanwhile it is tried again and again. With --count or \
+      --exit-at-end that ends with an error once no broker could be reached for --timeout; else it goes on for ever.
+
       Exit codes: 0 done, or the reader of the output went away; 1 the topic does not exist, an offset is not there, data is corrupt or \
       the cluster cannot be reached; 64 the command line was wrong.
       """)
@@ -64,7 +67,9 @@ struct ConsumeCommand: AsyncParsableCommand {
     if self.count == 0 { return }
     var configuration = ConsumerConfiguration(try self.client.configuration())
     configuration.readCommitted = self.readCommitted
-    let consumer = KafkaConsumer(configuration)
+    // Who waits for an end is told that it will not come; who follows a topic waits for the broker.
+    if self.count != nil || self.exitAtEnd { configuration.outageTimeout = self.client.timeout.duration }
+    let consumer = KafkaConsumer(configuration) { ConnectivityReport.show($0) }
     var output = StandardOutput()
     var problem: (any Error)?
     do {

@@ -2,16 +2,32 @@ import JSON
 
 /// Why a file could not be read to its end.
 struct DumpFailure: Error {
+  enum Kind: String {
+    /// Its bytes are not what they must be.
+    case corrupt
+    /// The system does not let it be read.
+    case unreadable
+    /// Its name is none of a broker's files, so that nothing can be said of its bytes.
+    case unknown
+  }
+
+  var kind: Kind
   var position: Int64?
   var reason: String
-  init(_ reason: String, at position: Int64? = nil) { (self.reason, self.position) = (reason, position) }
-  init(_ failure: SystemFailure) { self.init("it cannot be read: \(failure)") }
+
+  init(_ reason: String, at position: Int64? = nil, kind: Kind = .corrupt) {
+    (self.reason, self.position, self.kind) = (reason, position, kind)
+  }
+  init(_ failure: SystemFailure) { self.init("it cannot be read: \(failure)", kind: .unreadable) }
 }
 
 /// Where dumps go: lines of text, or JSON objects a line.
 struct DumpOutput: ~Copyable {
   let isJSON: Bool
+  /// Something was corrupt, or could not be read.
   private(set) var hasFailed = false
+  /// A file's name said nothing.
+  private(set) var hasUnknown = false
   private var output: StandardOutput
 
   init(isJSON: Bool, descriptor: CInt = 1) {
@@ -39,11 +55,17 @@ struct DumpOutput: ~Copyable {
 
   /// Something that is not as it must be. Shown where it was found, and to the person.
   mutating func corrupt(_ path: String, position: Int64?, _ reason: String) {
-    self.hasFailed = true
-    let place = position.map { " at position \($0)" } ?? ""
+    self.report(path, DumpFailure(reason, at: position))
+  }
+
+  mutating func report(_ path: String, _ failure: DumpFailure) {
+    if failure.kind == .unknown { self.hasUnknown = true } else { self.hasFailed = true }
+    let place = failure.position.map { " at position \($0)" } ?? ""
+    let reason = failure.reason
     self.emit(
-      "corrupt", [("path", .string(path)), ("position", position.map(JSONValue.integer) ?? .null), ("reason", .string(reason))],
-      text: "CORRUPT\(place): \(reason)")
+      failure.kind.rawValue,
+      [("path", .string(path)), ("position", failure.position.map(JSONValue.integer) ?? .null), ("reason", .string(reason))],
+      text: "\(failure.kind.rawValue.uppercased())\(place): \(reason)")
     StandardError.line("Error: \(path)\(place): \(reason)")
   }
 

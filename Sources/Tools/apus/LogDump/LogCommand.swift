@@ -17,9 +17,11 @@ struct LogDump: AsyncParsableCommand {
       the offset checkpoints, partition.metadata, meta.properties. Records of the metadata log (a directory named __cluster_metadata-0) \
       are decoded. Nothing is changed.
 
-      Every checksum is checked. What is corrupt is shown with its position and the reason, on stdout among the rest and on stderr.
+      Every checksum is checked. What is corrupt is shown with its position and the reason, on stdout among the rest and on stderr. A \
+      file that cannot be read, or is none of these, is named likewise; the others are read all the same.
 
-      Exit codes: 0 everything was read and is sound; 1 something is corrupt or could not be read; 64 the command line was wrong.
+      Exit codes: 0 everything was read and is sound; 1 something is corrupt or could not be read; 64 the command line was wrong, or \
+      (nothing being worse) a file was none of a broker's.
       """)
 
   @Argument(help: "The files.") var files: [String]
@@ -34,16 +36,17 @@ struct LogDump: AsyncParsableCommand {
       do throws(DumpFailure) {
         try self.dump(path, to: &output)
       } catch {
-        output.corrupt(path, position: error.position, error.reason)
+        output.report(path, error)
       }
     }
     output.flush()
     if output.hasFailed { throw ExitCode.failure }
+    if output.hasUnknown { throw ExitCode.validationFailure }
   }
 
   private func dump(_ path: String, to output: inout DumpOutput) throws(DumpFailure) {
     let parts = path.split(separator: "/")
-    guard var name = parts.last.map(String.init) else { throw DumpFailure("'\(path)' names no file") }
+    guard var name = parts.last.map(String.init) else { throw DumpFailure("'\(path)' names no file", kind: .unknown) }
     for suffix in [LogFileName.deletedSuffix, LogFileName.temporarySuffix] where name.hasSuffix(suffix) { name.removeLast(suffix.count) }
     let isMetadata = self.metadata || parts.dropLast().last?.hasPrefix("__cluster_metadata-") == true
     output.begin(path)
@@ -67,7 +70,8 @@ struct LogDump: AsyncParsableCommand {
     case LogFileName.partitionMetadata: try SmallFileDump.partitionMetadata(path, &output)
     case LogDirectoryFile.metaProperties: try SmallFileDump.properties(path, &output)
     default:
-      throw DumpFailure("its name is none of a broker's files (.log, .index, .timeindex, .txnindex, .snapshot, .checkpoint, checkpoints)")
+      if Descriptor.isDirectory(path) { throw DumpFailure("it is a directory: name the files in it", kind: .unknown) }
+      throw DumpFailure("'\(name)' is not the name of a file that a broker writes; see --help for those that are known", kind: .unknown)
     }
   }
 }

@@ -8,12 +8,23 @@ enum JSONRecord {
     init(_ description: String) { self.description = description }
   }
 
+  /// What makes a record, by the names that are told to people.
+  private static let fields = ["payload", "value", "key", "headers", "partition", "ts"]
+  /// What only describes a stored record, in the output of `consume --json` and of kcat; of no use here.
+  private static let descriptions = ["topic", "offset", "tstype", "broker"]
+
   /// Reads one line. `payload` or `value` is the value, absent or null a tombstone; `key`, `partition`, `ts` (milliseconds) and `headers`
-  /// (a list of alternating names and values, or an object) may be left out. Members that only describe a stored record are ignored.
+  /// (a list of alternating names and values, or an object) may be left out. Members that only describe a stored record are ignored, others
+  /// refused: a name that is misspelt would lose its value.
   static func parse(_ line: UnsafeRawBufferPointer, topic: String) throws(Failure) -> ProducerRecord {
     let value: JSONValue
     do throws(JSONParser.Failure) { value = try JSONParser.parse(line) } catch { throw Failure("the line is not JSON: \(error)") }
-    guard case .object = value else { throw Failure("the line is not a JSON object") }
+    guard case .object(let members) = value else { throw Failure("the line is not a JSON object") }
+    for (name, _) in members where !Self.fields.contains(name) && !Self.descriptions.contains(name) {
+      let known = Self.fields.joined(separator: ", ")
+      throw Failure("'\(name)' is not a field of a record; there are \(known) (and \(Self.descriptions.joined(separator: ", ")), ignored)")
+    }
+    if value["payload"] != nil, value["value"] != nil { throw Failure("'payload' and 'value' are the same; give one") }
     var record = ProducerRecord(topic: topic, value: try Self.bytes(value["payload"] ?? value["value"], "payload"))
     record.key = try Self.bytes(value["key"], "key")
     switch value["partition"] {

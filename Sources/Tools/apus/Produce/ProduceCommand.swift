@@ -23,7 +23,9 @@ struct ProduceCommand: AsyncParsableCommand {
       Examples:
         cat access.log | apus produce logs --compression zstd
         printf 'a:1\\nb:2\\n' | apus produce table --key-separator :
-        apus consume t --from-beginning --exit-at-end --json | apus produce copy --json
+        apus consume t --from-beginning --exit-at-end --json | apus produce u --json
+
+      When a broker goes away, stderr says so, and again when it is back; records wait for it as long as --timeout.
 
       Exit codes: 0 every record was acknowledged as --acks asks; 1 one was not, or the input could not be read; 64 the command line was \
       wrong.
@@ -42,7 +44,12 @@ struct ProduceCommand: AsyncParsableCommand {
     help: ArgumentHelp("Whose acknowledgement counts: 0 nobody's, 1 the leader's, all the in-sync replicas'.", valueName: "0|1|all"))
   var acks: AcksArgument = AcksArgument(.all)
   @Option(name: .long, help: "How batches are compressed.") var compression: CompressionArgument = CompressionArgument(.none)
-  @Flag(name: .long, help: "Each line is a JSON object with payload, key, headers, partition and ts, as `consume --json` writes it.")
+  @Flag(
+    name: .long,
+    help: """
+      Each line is a JSON object as `consume --json` writes it: payload, key, headers, partition and ts; any may be missing, others are \
+      refused.
+      """)
   var json = false
   @Option(name: .long, help: ArgumentHelp("Bytes gathered per partition before they are sent.", valueName: "size"))
   var batchSize: ByteCountArgument = ByteCountArgument(256 << 10)
@@ -80,12 +87,15 @@ struct ProduceCommand: AsyncParsableCommand {
 
   func run() async throws {
     let tally = Tally()
-    let producer = try KafkaProducer(try self.producerConfiguration()) { tally.note($0) }
+    // Before anything is connected: without an input there is nothing to do.
+    let reader = try self.openInput()
+    let producer = try KafkaProducer(
+      try self.producerConfiguration(), onDelivery: { tally.note($0) }, onConnectivity: { ConnectivityReport.show($0) })
     var progress = ProgressLine(verb: "produced")
     var bytes = 0
     var problem: (any Error)?
     do {
-      bytes = try await self.produce(with: producer, tally, &progress)
+      bytes = try await self.produce(reader, with: producer, tally, &progress)
     } catch {
       problem = error
     }
@@ -116,25 +126,31 @@ struct ProduceCommand: AsyncParsableCommand {
     return configuration
   }
 
-  /// Sends line after line until the input ends or a record failed for good. Returns the bytes of the lines.
-  private func produce(with producer: KafkaProducer, _ tally: Tally, _ progress: inout ProgressLine) async throws -> Int {
-    var reader: LineReader
-    if let file {
-      do throws(SystemFailure) {
-        reader = LineReader(descriptor: try Descriptor.open(file), ownsDescriptor: true, byteCountMax: 1 << 30)
-      } catch {
-        throw ValidationError("'\(file)' cannot be read: \(error).")
-      }
-    } else {
-      reader = LineReader(descriptor: 0, byteCountMax: 1 << 30)
+  private func openInput() throws(CommandFailure) -> LineReader {
+    guard let file else { return LineReader(descriptor: 0, byteCountMax: 1 << 30) }
+    do throws(SystemFailure) {
+      return LineReader(descriptor: try Descriptor.open(file), ownsDescriptor: true, byteCountMax: 1 << 30)
+    } catch {
+      throw self.unreadable(error)
     }
+  }
+
+  private func unreadable(_ failure: SystemFailure) -> CommandFailure {
+    CommandFailure("\(self.file.map { "'\($0)'" } ?? "stdin") cannot be read: \(failure)")
+  }
+
+  /// Sends line after line until the input ends or a record failed for good. Returns the bytes of the lines.
+  private func produce(
+    _ input: consuming LineReader, with producer: KafkaProducer, _ tally: Tally, _ progress: inout ProgressLine
+  ) async throws -> Int {
+    var reader = input
     let parser = LineParser(
       topic: self.topic, partition: self.partition, keySeparator: self.keySeparator.map { Array($0.utf8) }, isJSON: self.json,
       headers: self.header.map { RecordHeader($0.name, text: $0.value) })
     var lines = 0
     var bytes = 0
     while true {
-      try reader.fill()
+      do { try reader.fill() } catch let failure as SystemFailure { throw self.unreadable(failure) }
       if reader.isDone { return bytes }
       var refusal: (any Error)?
       var isBlocked = false
@@ -151,7 +167,7 @@ struct ProduceCommand: AsyncParsableCommand {
             case .refused(let error): refusal = error
             }
           } catch {
-            refusal = ValidationError("Line \(lines + 1): \(error.reason).")
+            refusal = CommandFailure("line \(lines + 1): \(error.reason)")
           }
           return false
         }

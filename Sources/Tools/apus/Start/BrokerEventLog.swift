@@ -54,6 +54,9 @@ struct BrokerEventLog: BrokerEvents {
         case .deleteRecords(let clientID): "DeleteRecords of \(clientID ?? "an unnamed client")"
         }
       self.log.info("records deleted", metadata: ["partition": "\(partition)", "start": "\(logStartOffset)", "cause": "\(because)"])
+    case .logLevelChanged(let logger, let level, let clientID):
+      self.log.warning(
+        "log level changed", metadata: ["logger": "\(logger)", "level": "\(level.rawValue)", "clientId": "\(clientID ?? "")"])
     case .topicConfigChanged(let topic): self.log.info("topic config changed", metadata: ["topic": "\(topic)"])
     case .topicConfigIgnored(let topic, let error):
       self.log.warning("topic config ignored", metadata: ["topic": "\(topic)", "reason": "\(error)"])

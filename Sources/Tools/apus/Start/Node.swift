@@ -20,14 +20,14 @@ struct Node {
   var clusterID: String { self.broker.clusterID }
 
   /// Takes the ports and the data directory, loads what is there and begins to serve. Blocks until clients are accepted.
-  init(_ config: NodeConfig, log: Logger) throws(StartError) {
+  init(_ config: NodeConfig, log: Logger, logLevels: any LogLevels) throws(StartError) {
     let events = BrokerEventLog(log: log)
     let server = KafkaServer(
       loopCount: config.broker.networkThreads ?? System.coreCount, limits: ServerLimits(config.broker)
     ) { events.record($0) }
     let lanes = WorkLanes()
     do throws(StartError) {
-      (self.bound, self.broker) = try Self.open(config, server, lanes, events, log)
+      (self.bound, self.broker) = try Self.open(config, server, lanes, events, log, logLevels)
     } catch {
       lanes.stop()
       server.stop(grace: .zero)
@@ -40,7 +40,8 @@ struct Node {
   }
 
   private static func open(
-    _ config: NodeConfig, _ server: KafkaServer, _ lanes: WorkLanes, _ events: BrokerEventLog, _ log: Logger
+    _ config: NodeConfig, _ server: KafkaServer, _ lanes: WorkLanes, _ events: BrokerEventLog, _ log: Logger,
+    _ logLevels: any LogLevels
   ) throws(StartError) -> ([ListenerAddress], NodeBroker) {
     // The ports first: a second broker started by mistake should not touch a directory.
     var bound: [ListenerAddress] = []
@@ -49,7 +50,7 @@ struct Node {
       do throws(BindError) {
         bound.append(try server.bind(address, backlog: max(config.broker.listenBacklog, Self.backlogMin)))
       } catch {
-        throw StartError(.address, error.description)
+        throw StartError(.address, "\(error); choose another address with --listen, or stop what has this one")
       }
     }
     let endpoints = AdvertisedListeners(config.broker, bound: bound, hostName: { Process.resolvableHostName })
@@ -60,7 +61,7 @@ struct Node {
     do throws(BrokerStartError) {
       broker = try NodeBroker.open(
         environment: ServerEnvironment(network: network, lanes: lanes, loop: server.controlLoop), staticConfig: config.settings,
-        endpoints: endpoints.listeners, events: events)
+        endpoints: endpoints.listeners, events: events, logLevels: logLevels)
     } catch {
       throw StartError(error)
     }

@@ -66,17 +66,22 @@ struct NodeConfig {
 
   private static func read(_ path: String, _ disk: PosixDisk) throws(StartError) -> String {
     do throws(DiskError) {
-      let file = try disk.open(path, .read)
-      let byteCount = Int(try file.byteCount())
-      guard byteCount <= 1 << 20 else { throw DiskError(.io, operation: "read all \(byteCount) bytes of", path: path) }
-      var bytes = [UInt8](repeating: 0, count: byteCount)
-      let result = bytes.withUnsafeMutableBytes { buffer in
-        Result<Int, DiskError> { () throws(DiskError) in try file.read(into: buffer, at: 0) }
-      }
-      return String(decoding: bytes.prefix(try result.get()), as: UTF8.self)
+      if try disk.kind(of: path) != .directory { return try self.text(path, disk) }
     } catch {
       throw StartError(.configuration, error.description)
     }
+    throw StartError(.configuration, "\(path) is a directory, not a file")
+  }
+
+  private static func text(_ path: String, _ disk: PosixDisk) throws(DiskError) -> String {
+    let file = try disk.open(path, .read)
+    let byteCount = Int(try file.byteCount())
+    guard byteCount <= 1 << 20 else { throw DiskError(.io, operation: "read all \(byteCount) bytes of", path: path) }
+    var bytes = [UInt8](repeating: 0, count: byteCount)
+    let result = bytes.withUnsafeMutableBytes { buffer in
+      Result<Int, DiskError> { () throws(DiskError) in try file.read(into: buffer, at: 0) }
+    }
+    return String(decoding: bytes.prefix(try result.get()), as: UTF8.self)
   }
 
   /// Nil if there is no directory yet, or nothing that can be read: opening it will say what is wrong.

@@ -15,12 +15,14 @@ struct StartCommand: ParsableCommand {
 
       When it accepts clients it prints one line to standard output:
         apus ready node=<id> listen=<host:port> cluster=<id>
-      The log goes to standard error; APUS_LOG_LEVEL (trace, debug, info, notice, warning, error, critical) sets how much of it.
+      The log goes to standard error; APUS_LOG_LEVEL (trace, debug, info, notice, warning, error, critical) sets how much of it. \
+      Kafka's tools change it while the node runs: logger root of entity type broker-loggers.
 
       A setting may come from the file, from the environment (log.retention.ms is APUS_LOG_RETENTION_MS) and from --set; the later \
-      of these wins. Names, units and defaults are Apache Kafka's.
+      of these wins, and --data and --listen over all of them. Names, units and defaults are Apache Kafka's.
 
-      SIGTERM or SIGINT stops the node cleanly; a second one ends it at once, and the next start checks the logs.
+      SIGTERM or SIGINT stops the node cleanly. A SIGINT that comes more than a second later ends it where it is, and the next start \
+      checks the logs.
 
       Exit codes: 0 stopped cleanly; 64 the command line was wrong; 69 a listener could not be opened; 70 the node could not start; \
       74 the data directory cannot be used; 78 the configuration is wrong; 130 ended by a second signal.
@@ -47,7 +49,8 @@ struct StartCommand: ParsableCommand {
 
   private func serve(until signals: StopSignals) throws(StartError) {
     let variables = Process.environment
-    let log = try Self.log(variables)
+    let threshold = LogThreshold(try Self.logLevel(variables))
+    let log = Logger(label: "apus") { _ in StderrLog(threshold: threshold) }
     let config = try NodeConfig(
       file: self.config, overrides: self.overrides, data: self.data, listen: self.listen, environment: variables, disk: PosixDisk())
     for note in config.settings.notes { log.warning("\(note)") }
@@ -55,7 +58,7 @@ struct StartCommand: ParsableCommand {
     if descriptorsMax < 10_000 {
       log.warning("few open files are allowed: raise the hard limit of ulimit -n", metadata: ["max": "\(descriptorsMax)"])
     }
-    let node = try Node(config, log: log)
+    let node = try Node(config, log: log, logLevels: ProcessLogLevels(threshold: threshold))
     let addresses = node.bound.map(\.hostAndPort).joined(separator: ",")
     Process.write("apus ready node=\(config.broker.nodeID) listen=\(addresses) cluster=\(node.clusterID)\n", to: 1)
     let name = signals.wait()
@@ -63,12 +66,12 @@ struct StartCommand: ParsableCommand {
     node.stop()
   }
 
-  private static func log(_ variables: [(name: String, value: String)]) throws(StartError) -> Logger {
+  private static func logLevel(_ variables: [(name: String, value: String)]) throws(StartError) -> Logger.Level {
     let text = variables.first { $0.name == NodeConfig.logLevelVariable }?.value ?? "info"
     guard let level = Logger.Level(rawValue: text.lowercased()) else {
       let known = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
       throw StartError(.configuration, "\(NodeConfig.logLevelVariable)=\(text): one of \(known)")
     }
-    return Logger(label: "apus") { _ in StderrLog(level: level) }
+    return level
   }
 }

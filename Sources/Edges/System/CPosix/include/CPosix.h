@@ -12,5 +12,5 @@ int apus_sync_data(int fd);
 /// Makes everything written to the file system that holds the open file `fd` durable. 0, or -1 with errno.
 int apus_sync_file_system(int fd);
 
-/// Bytes an unprivileged process can still write to the file system that holds `path`, or -1 with errno.
-int64_t apus_free_bytes(const char *path);
+/// Bytes that the file system which holds `path` has in all, and those an unprivileged process can still write. 0, or -1 with errno.
+int apus_space(const char *path, int64_t *total, int64_t *usable);

@@ -6,7 +6,8 @@ package import NIOCore
 /// the next read puts it in front, so every frame is contiguous. A frame larger than half a read buffer gets a buffer of its own,
 /// which grows with what has arrived, never with what was promised, and which reads then fill directly.
 ///
-/// The turns: `bufferForRead` before the system call, `receive` after it, `next` until it has no frame, `settle`.
+/// The turns: `bufferForRead` before the system call, `receive` after it, `next` until it has no frame, `settle`. Who does not lend
+/// buffers, as a client with a connection of its own to read from, does without the first and the last.
 package struct FrameSplitter {
   package enum Step: Hashable {
     case frame(ByteBuffer)
@@ -36,7 +37,8 @@ package struct FrameSplitter {
   private var expectsLargeFrame = false
   package let frameByteCountMax: Int
 
-  static let prefixByteCount = 4
+  static let prefixByteCount = Frame.prefixByteCount
+  private static let sliceStartMax = 1 << 24
   private static let shortReadByteCount = 4096
   /// Promised bytes are believed up to here: pages that nothing arrives in are never touched.
   private static let largeBufferByteCountMin = 1 << 20
@@ -90,6 +92,9 @@ package struct FrameSplitter {
     if self.readIsPending || self.input.readableBytes == 0 {
       self.input = buffer
       self.holding = self.holding == .lent ? .growing : .shared
+    } else if self.holding == .growing, self.input.readerIndex == 0 {
+      // Grows twofold each time, so that a long frame is not copied again with every piece of it.
+      self.input.writeImmutableBuffer(buffer)
     } else {
       var joined = ByteBufferAllocator().buffer(capacity: self.input.readableBytes + buffer.readableBytes)
       joined.writeImmutableBuffer(self.input)
@@ -117,8 +122,12 @@ package struct FrameSplitter {
     if Int(length) > self.frameByteCountMax { return .broken(.tooLong(length, max: self.frameByteCountMax)) }
     guard self.input.readableBytes - Self.prefixByteCount >= Int(length) else { return .incomplete }
     self.input.moveReaderIndex(forwardBy: Self.prefixByteCount)
-    guard let frame = self.input.readSlice(length: Int(length)) else { return .incomplete }
     self.isFirstFrame = false
+    // A slice cannot begin beyond 16 MiB of its storage without a copy; a view of all of it can.
+    if self.input.readerIndex < Self.sliceStartMax, let frame = self.input.readSlice(length: Int(length)) { return .frame(frame) }
+    var frame = self.input
+    frame.moveWriterIndex(to: frame.readerIndex + Int(length))
+    self.input.moveReaderIndex(forwardBy: Int(length))
     return .frame(frame)
   }
 

@@ -21,6 +21,9 @@ extension SimWorld {
   private func checkMajority(_ node: Int) {
     let machine = self.nodes[node].machine
     let end = machine.highWatermark
+    if machine.log.term(at: end - 1) != machine.term {
+      self.checker.fail("commitment", "node \(node) commits entry \(end - 1) of an earlier term than \(machine.term) by counting")
+    }
     let holders = machine.log.voters.voters.count { voter in
       // What was on a disk that is gone counts: that it can go is beyond what Raft promises anything about.
       voter.key == self.lostReplica || self.nodes.contains { other in

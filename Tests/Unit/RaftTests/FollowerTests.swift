@@ -143,6 +143,18 @@ struct FollowerTests {
     #expect(replica.now < told + .milliseconds(1000))
   }
 
+  @Test("The successor stands at once even if a refused fetch came before the leader's message")
+  func refusedFirst() {
+    var replica = Self.follower()
+    replica.reply(from: 2, .fetch, QuorumStatus(error: .notLeaderOrFollower, term: Term(3)))
+    #expect(replica.machine.role == .follower)
+    replica.ask(
+      .endQuorum(
+        EndQuorumRequest(
+          clusterID: "c", term: Term(3), leader: NodeID(2), successors: [Replica.key(1)], endpoints: Replica.endpoints(2))))
+    #expect(replica.machine.role == .candidate)
+  }
+
   @Test("An announcement of a leader that has resigned is an old one")
   func lateAnnouncement() {
     var replica = Self.follower()

@@ -91,13 +91,14 @@ extension RaftMachine {
     self.answer(request)
   }
 
-  /// The leader of this term leads no more, so nobody need wait until it was silent for long.
+  /// The leader of this term leads no more, so nobody need wait until it was silent for long. That can be learnt twice: from a fetch
+  /// that it refuses, and then from the leader's own message, which names the successors.
   mutating func loseLeader(successors: [ReplicaKey]) {
-    guard !self.following.leaderResigned else { return }
+    guard !self.following.leaderResigned || !successors.isEmpty else { return }
     self.endedTerm = self.term
     self.following.leaderResigned = true
-    self.following.isFirstSuccessor = successors.first?.covers(self.config.local) ?? false
-    self.following.standAt = self.now + self.standPause(successors)
+    self.following.isFirstSuccessor = self.following.isFirstSuccessor || (successors.first?.covers(self.config.local) ?? false)
+    self.following.standAt = min(self.following.standAt ?? .distantFuture, self.now + self.standPause(successors))
   }
 
   /// The first successor stands at once; the others leave it time, the more the further behind they are.

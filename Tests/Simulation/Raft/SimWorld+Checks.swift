@@ -29,7 +29,8 @@ extension SimWorld {
       voter.key == self.lostReplica || self.nodes.contains { other in
         let log = other.disk.log
         return voter.key.covers(other.key)
-          && (log.base.index >= end || log.snapshots.contains { $0.id.index >= end } || log.term(at: end - 1) == machine.log.term(at: end - 1))
+          && (log.base.index >= end || log.snapshots.contains { $0.id.index >= end }
+            || log.term(at: end - 1) == machine.log.term(at: end - 1))
       }
     }
     if holders < machine.log.voters.majority {
@@ -203,7 +204,9 @@ extension SimWorld {
           "liveness", "node \(index) is \(follower.role) in term \(follower.term) at \(follower.highWatermark), "
             + "node \(leader) leads \(machine.term) at \(machine.highWatermark)")
       }
-      if node.digest != self.nodes[leader].digest { self.checker.fail("state machine safety", "node \(index) has another state than \(leader)") }
+      if node.digest != self.nodes[leader].digest {
+        self.checker.fail("state machine safety", "node \(index) has another state than \(leader)")
+      }
     }
   }
 }

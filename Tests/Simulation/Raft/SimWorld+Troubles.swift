@@ -28,7 +28,8 @@ extension SimWorld {
     }
     plan(self.plan.partitionsPerSecond) { .partition(self.links(), for: .milliseconds(50) + self.duration(upTo: .milliseconds(2500))) }
     plan(self.plan.slowLinksPerSecond) {
-      .slowLinks(self.links(), by: self.duration(upTo: .milliseconds(450)), for: .milliseconds(200) + self.duration(upTo: .milliseconds(1500)))
+      let delay = self.duration(upTo: .milliseconds(450))
+      return .slowLinks(self.links(), by: delay, for: .milliseconds(200) + self.duration(upTo: .milliseconds(1500)))
     }
     plan(self.plan.crashesPerSecond) { .crash(self.node(), down: self.duration(upTo: self.chance(50) ? .milliseconds(50) : .seconds(2))) }
     plan(self.plan.pausesPerSecond) { .pause(self.node(), for: self.duration(upTo: .milliseconds(1500))) }
@@ -190,7 +191,10 @@ extension SimWorld {
   // MARK: Those who use it
 
   private var leaderGuess: Int? {
-    let leading = self.nodes.indices.filter { self.nodes[$0].isUp && self.nodes[$0].machine.role == .leader && self.nodes[$0].pausedUntil <= self.now }
+    let leading = self.nodes.indices.filter { index in
+      let node = self.nodes[index]
+      return node.isUp && node.machine.role == .leader && node.pausedUntil <= self.now
+    }
     return leading.isEmpty ? nil : leading[Int.random(in: 0..<leading.count, using: &self.generator)]
   }
 

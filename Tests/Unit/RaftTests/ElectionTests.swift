@@ -167,6 +167,20 @@ struct ElectionTests {
     #expect(replica.machine.role == .leader)
   }
 
+  @Test("So does one that others count as a voter and its own log does not, if it has what they lack")
+  func addedElsewhere() {
+    var replica = Replica(4, state: HardState(term: Term(3)), log: Replica.log([(1, 3), (3, 1)]))
+    for _ in 0..<20 { replica.passToDeadline() }
+    #expect(replica.machine.role == .unattached)
+    var vote = Replica.vote(1, 3, log: (2, 9), isPreVote: true)
+    vote.voter = Replica.key(4)
+    #expect(replica.ask(.vote(vote))?.body == .vote(isGranted: false))
+    while replica.machine.role == .unattached { replica.passToDeadline() }
+    for other in [1, 2] as [Int32] { replica.reply(from: other, .preVote, QuorumStatus(term: Term(3)), .vote(isGranted: true)) }
+    replica.sync()
+    #expect(replica.machine.role == .candidate)
+  }
+
   @Test("The same seed and inputs give the same effects; another seed another patience")
   func deterministic() {
     func deadline(_ seed: UInt64) -> Instant? {

@@ -11,9 +11,11 @@ extension RaftMachine {
     self.config.isController && self.isEligible && self.installing == nil && !self.isShuttingDown && self.term.next < .max
   }
   /// A replica whose removal is not known to be committed may be the only one that can be elected to commit it (Raft dissertation,
-  /// section 4.2.2). It stands, and does not count its own vote.
+  /// section 4.2.2), and so may one whose addition is not in its own log, if it has entries that those who count on its vote lack.
+  /// Such a replica stands and does not count its own vote.
   private var isEligible: Bool {
-    self.isVoter || self.log.voterHistory.since(self.highWatermark).contains { $0.value.contains(self.config.local) }
+    self.isVoter || (self.isWantedAsVoter && !self.log.voters.isEmpty)
+      || self.log.voterHistory.since(self.highWatermark).contains { $0.value.contains(self.config.local) }
   }
   /// The voters besides this replica.
   var otherVoters: [Voter] { self.log.voters.voters.filter { !$0.key.covers(self.config.local) } }

@@ -12,6 +12,7 @@ extension RaftMachine {
     if vote.term > self.term { self.becomeUnattached(vote.term, .higherTerm) }
     if let why = self.voteRefusal(for: vote) {
       self.trace(.voteRefused(to: vote.candidate, vote.term, isPreVote: vote.isPreVote, why))
+      if case .logIsBehind = why, vote.voter == self.config.local { self.isWantedAsVoter = true }
       return self.answer(request, .vote(isGranted: false))
     }
     self.trace(.voteGranted(to: vote.candidate, vote.term, isPreVote: vote.isPreVote))

@@ -36,6 +36,8 @@ struct SimPlan: CustomStringConvertible {
   var snapshotsPerSecond = 0.0
   var voterChangesPerSecond = 0.0
   var slowLinksPerSecond = 0.0
+  /// Leaders that nobody hears any more and that hear everybody late: they lead on for a while on old news.
+  var deposedLeadersPerSecond = 0.0
   // Crashes and cuts at the moments that matter, which would be rare by chance.
   var crashAfterVotePercent = 0
   var crashAfterElectionPercent = 0
@@ -88,10 +90,15 @@ struct SimPlan: CustomStringConvertible {
     (self.voterChangesPerSecond, self.shutDownsPerSecond, self.crashesPerSecond, self.losesADisk) = (0, 0, 0, false)
     (self.cutAfterVoterChangePercent, self.snapshotsPerSecond) = (0, 0)
     self.readsPerSecond = 200
-    self.slowLinksPerSecond = Double.random(in: 1...6, using: &generator)
-    self.partitionsPerSecond = Double.random(in: 0...1, using: &generator)
-    self.clockJumpsPerSecond = Double.random(in: 0...2, using: &generator)
-    self.latePercent = Int.random(in: 0...30, using: &generator)
+    self.deposedLeadersPerSecond = Double.random(in: 0.3...1.5, using: &generator)
+    // Other troubles are few, so that there is a leader to be deposed.
+    let others = Bool.random(using: &generator) ? 0.0 : 1.0
+    self.slowLinksPerSecond = Double.random(in: 0...2, using: &generator) * others
+    self.partitionsPerSecond = Double.random(in: 0...1, using: &generator) * others
+    self.clockJumpsPerSecond = Double.random(in: 0...1, using: &generator) * others
+    self.pausesPerSecond *= others
+    self.slowDisksPerSecond *= others
+    (self.lossPercent, self.latePercent, self.crashAfterElectionPercent, self.crashAfterVotePercent) = (0, 0, 0, 0)
     self.delayMax = .microseconds(500)
     self.diskDelay = .microseconds(50)
   }

@@ -16,6 +16,7 @@ enum SimTrouble {
   case dropPrefix(Int)
   case voterChange
   case loseDisk(Int)
+  case deposeLeader
 }
 
 extension SimWorld {
@@ -38,6 +39,7 @@ extension SimWorld {
     plan(self.plan.shutDownsPerSecond) { .shutDown(self.node()) }
     plan(self.plan.snapshotsPerSecond) { self.chance(70) ? .snapshot(self.node()) : .dropPrefix(self.node()) }
     plan(self.plan.voterChangesPerSecond) { .voterChange }
+    if self.plan.deposedLeadersPerSecond > 0 { plan(self.plan.deposedLeadersPerSecond) { .deposeLeader } }
     if self.plan.losesADisk { plan(0.2) { .loseDisk(Int.random(in: 0..<self.plan.voterCount, using: &self.generator)) } }
   }
 
@@ -88,6 +90,7 @@ extension SimWorld {
       self.step(node, .prefixExpendable(to: snapshot.id))
     case .voterChange: self.changeVoters()
     case .loseDisk(let node): self.loseDisk(node)
+    case .deposeLeader: self.deposeLeader()
     }
   }
 
@@ -189,6 +192,15 @@ extension SimWorld {
   }
 
   // MARK: Those who use it
+
+  /// What the leader sends is lost, what is sent to it is late.
+  private func deposeLeader() {
+    guard let leader = self.leaderGuess else { return }
+    let others = self.nodes.indices.filter { $0 != leader }
+    let time = Duration.milliseconds(600)
+    self.begin(.partition(others.map { (leader, $0) }, for: time))
+    self.begin(.slowLinks(others.map { ($0, leader) }, by: .milliseconds(300) + self.duration(upTo: .milliseconds(150)), for: time))
+  }
 
   private var leaderGuess: Int? {
     let leading = self.nodes.indices.filter { index in

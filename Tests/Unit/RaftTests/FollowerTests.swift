@@ -162,6 +162,11 @@ struct FollowerTests {
     replica.ask(.endQuorum(end))
     replica.ask(.beginQuorum(Replica.begin(2, 3)))
     #expect(replica.ask(.vote(Replica.vote(3, 3, isPreVote: true)))?.body == .vote(isGranted: true))
+    while replica.machine.role == .follower { replica.passToDeadline() }
+    for request in [.beginQuorum(Replica.begin(2, 3)), .endQuorum(end)] as [RaftRequest] {
+      #expect(replica.ask(request)?.status.error == ErrorCode.none)
+      #expect(replica.machine.role == .preCandidate, "its election goes on")
+    }
   }
 
   @Test("Voters in the log are in force before they are committed, and no more when they are cut off")
@@ -183,7 +188,7 @@ struct FollowerTests {
   func observer() {
     var replica = Replica(9, voters: []) {
       $0.isController = false
-      $0.bootstrapServers = [Replica.address(5), Replica.address(6)]
+      $0.bootstrapServers = [Replica.address(9), Replica.address(5), Replica.address(6)]
     }
     replica.take(.timerFired)
     #expect(replica.calls.map(\.destination) == [Destination(node: nil, address: Replica.address(5))])

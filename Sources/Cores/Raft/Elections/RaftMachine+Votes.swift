@@ -71,13 +71,14 @@ extension RaftMachine {
     guard let address = self.address(of: begin.leader, begin.endpoints) else {
       return self.refuse(request, .beginQuorum, .invalidRequest, .malformed)
     }
+    // A leader that has announced its end does not come back in the same term: this is an older message of it.
+    if begin.term == self.endedTerm { return self.answer(request) }
     if begin.term == self.term, self.role == .follower {
       self.following.address = address
     } else {
       self.becomeFollower(of: begin.leader, at: address, begin.term)
     }
-    // A leader that has announced its end does not come back in the same term: this is an older message of it.
-    if !self.following.leaderResigned { self.hearLeader() }
+    self.hearLeader()
     self.answer(request)
   }
 
@@ -87,7 +88,11 @@ extension RaftMachine {
     guard let address = self.address(of: end.leader, end.endpoints) else {
       return self.refuse(request, .endQuorum, .invalidRequest, .malformed)
     }
-    if end.term > self.term || self.role != .follower { self.becomeFollower(of: end.leader, at: address, end.term) }
+    if end.term > self.term || self.role != .follower {
+      // It was told before, and this replica does already what it can.
+      if end.term == self.endedTerm { return self.answer(request) }
+      self.becomeFollower(of: end.leader, at: address, end.term)
+    }
     self.loseLeader(successors: end.successors)
     self.answer(request)
   }

@@ -131,6 +131,7 @@ extension RaftMachine {
     case .leader:
       if self.hardState.leader != self.config.local.node { return "leads a term of another leader" }
       if self.log.lastTerm != self.term { return "leads without an entry of its term" }
+      if self.installing != nil { return "leads while its log is being replaced" }
       if self.log.endIndex <= self.leading.startIndex { return "the entry that began the term is gone" }
     }
     if self.role != .leader, self.leading != Leading() { return "a leader's state in role \(self.role)" }

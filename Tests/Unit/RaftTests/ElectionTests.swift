@@ -151,13 +151,18 @@ struct ElectionTests {
     #expect(replica.ask(.vote(Replica.vote(3, 1, isPreVote: true)))?.status.leader == NodeID(2))
   }
 
-  @Test("A replica whose removal is not known to be committed stands, without counting its own vote")
+  @Test("A replica that was removed stands if those who need its vote lack what it has, without counting its own vote")
   func removedButNeeded() {
     var log = Replica.log([(1, 3)], voters: [1, 2])
     let removal = PlacedControl(index: LogIndex(3), entry: .voters(Replica.voters([2])))
     log.append(Replica.run(3, 4, term: 1, controls: [removal]))
     log.persist(upTo: log.endIndex)
     var replica = Replica(1, state: HardState(term: Term(1)), log: log)
+    for _ in 0..<20 { replica.passToDeadline() }
+    #expect(replica.machine.role == .unattached)
+    var vote = Replica.vote(2, 1, log: (1, 3), isPreVote: true)
+    vote.voter = Replica.key(1)
+    #expect(replica.ask(.vote(vote))?.body == .vote(isGranted: false))
     while replica.machine.role != .preCandidate { replica.passToDeadline() }
     #expect(replica.hasCall(.preVote, to: 2))
     replica.reply(from: 2, .preVote, QuorumStatus(term: Term(1)), .vote(isGranted: true))

@@ -10,13 +10,10 @@ extension RaftMachine {
   var mayStand: Bool {
     self.config.isController && self.isEligible && self.installing == nil && !self.isShuttingDown && self.term.next < .max
   }
-  /// A replica whose removal is not known to be committed may be the only one that can be elected to commit it (Raft dissertation,
-  /// section 4.2.2), and so may one whose addition is not in its own log, if it has entries that those who count on its vote lack.
-  /// Such a replica stands and does not count its own vote.
-  private var isEligible: Bool {
-    self.isVoter || (self.isWantedAsVoter && !self.log.voters.isEmpty)
-      || self.log.voterHistory.since(self.highWatermark).contains { $0.value.contains(self.config.local) }
-  }
+  /// A replica that its own log does not name a voter may be the only one that can be elected: one whose removal is not committed
+  /// (Raft dissertation, section 4.2.2), or whose addition is only in another's log. It shows by a request for its vote which it has
+  /// to refuse, because it has entries that the candidate lacks. Such a replica stands and does not count its own vote.
+  private var isEligible: Bool { self.isVoter || (self.isWantedAsVoter && !self.log.voters.isEmpty) }
   /// The voters besides this replica.
   var otherVoters: [Voter] { self.log.voters.voters.filter { !$0.key.covers(self.config.local) } }
 

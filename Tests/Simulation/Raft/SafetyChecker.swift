@@ -70,7 +70,8 @@ struct SafetyChecker {
     if known.content != entry.content || known.termBefore != termBefore {
       self.fail(
         "log matching",
-        "node \(node) has \(entry.content) after term \(termBefore) at \(index)@\(entry.term), another has \(known.content) after \(known.termBefore)")
+        "node \(node) has \(entry.content) after term \(termBefore) at \(index)@\(entry.term), "
+          + "another has \(known.content) after \(known.termBefore)")
     }
   }
 

@@ -4,6 +4,15 @@ import Raft
 /// What one run is like, drawn from its seed: how large the quorum is, and which troubles it has. In the manner of swarm testing most
 /// runs lack some troubles altogether, so that no trouble hides behind another.
 struct SimPlan: CustomStringConvertible {
+  /// What a run is to try hardest.
+  enum Focus {
+    case everything
+    /// Leaders that are deposed without noticing, and many who read from them.
+    case reads
+    /// Leaders that die as soon as they lead.
+    case elections
+  }
+
   var voterCount: Int
   var observerCount: Int
   /// Controllers that are no voters at first.
@@ -27,6 +36,8 @@ struct SimPlan: CustomStringConvertible {
   var snapshotsPerSecond = 0.0
   var voterChangesPerSecond = 0.0
   var slowLinksPerSecond = 0.0
+  /// Leaders that nobody hears any more and that hear everybody late: they lead on for a while on old news.
+  var deposedLeadersPerSecond = 0.0
   // Crashes and cuts at the moments that matter, which would be rare by chance.
   var crashAfterVotePercent = 0
   var crashAfterElectionPercent = 0
@@ -37,7 +48,7 @@ struct SimPlan: CustomStringConvertible {
   var diskDelay: Duration
   var batchMax: Int
 
-  init(seed: UInt64) {
+  init(seed: UInt64, focus: Focus = .everything) {
     var generator = SeededGenerator(seed: seed)
     func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &generator) < percent }
     func rate(_ percent: Int, _ max: Double) -> Double { chance(percent) ? Double.random(in: max / 10...max, using: &generator) : 0 }
@@ -67,6 +78,40 @@ struct SimPlan: CustomStringConvertible {
     self.losesADisk = self.isDynamic && self.voterCount >= 3 && chance(30)
     self.diskDelay = .microseconds([50, 500, 5000, 20_000][Int.random(in: 0..<4, using: &generator)])
     self.batchMax = Int.random(in: 1...12, using: &generator)
+    switch focus {
+    case .everything: break
+    case .reads: self.focusOnReads(using: &generator)
+    case .elections: self.focusOnElections(using: &generator)
+    }
+  }
+
+  private mutating func focusOnReads(using generator: inout SeededGenerator) {
+    (self.voterCount, self.observerCount, self.spareCount, self.isDynamic) = (3, 0, 0, false)
+    (self.voterChangesPerSecond, self.shutDownsPerSecond, self.crashesPerSecond, self.losesADisk) = (0, 0, 0, false)
+    (self.cutAfterVoterChangePercent, self.snapshotsPerSecond) = (0, 0)
+    self.readsPerSecond = 200
+    self.deposedLeadersPerSecond = Double.random(in: 0.3...1.5, using: &generator)
+    // Other troubles are few, so that there is a leader to be deposed.
+    let others = Bool.random(using: &generator) ? 0.0 : 1.0
+    self.slowLinksPerSecond = Double.random(in: 0...2, using: &generator) * others
+    self.partitionsPerSecond = Double.random(in: 0...1, using: &generator) * others
+    self.clockJumpsPerSecond = Double.random(in: 0...1, using: &generator) * others
+    self.pausesPerSecond *= others
+    self.slowDisksPerSecond *= others
+    (self.lossPercent, self.latePercent, self.crashAfterElectionPercent, self.crashAfterVotePercent) = (0, 0, 0, 0)
+    self.delayMax = .microseconds(500)
+    self.diskDelay = .microseconds(50)
+  }
+
+  private mutating func focusOnElections(using generator: inout SeededGenerator) {
+    (self.voterCount, self.observerCount, self.spareCount, self.isDynamic) = (Bool.random(using: &generator) ? 3 : 5, 0, 0, false)
+    (self.voterChangesPerSecond, self.cutAfterVoterChangePercent, self.losesADisk) = (0, 0, false)
+    self.crashAfterElectionPercent = Int.random(in: 40...90, using: &generator)
+    self.crashAfterVotePercent = Int.random(in: 0...20, using: &generator)
+    self.partitionsPerSecond = Double.random(in: 0...3, using: &generator)
+    self.crashesPerSecond = Double.random(in: 0...3, using: &generator)
+    self.proposalsPerSecond = 200
+    self.batchMax = 2
   }
 
   var description: String {

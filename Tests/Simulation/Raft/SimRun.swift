@@ -9,8 +9,8 @@ struct SimRun {
   var committed: Int64
   var plan: SimPlan
 
-  init(seed: UInt64, mutants: RaftMutant = []) {
-    let world = SimWorld(seed: seed, mutants: mutants)
+  init(seed: UInt64, focus: SimPlan.Focus = .everything, mutants: RaftMutant = []) {
+    let world = SimWorld(seed: seed, plan: SimPlan(seed: seed, focus: focus), mutants: mutants)
     world.settle()
     self.seed = seed
     self.violation = world.checker.violation
@@ -20,8 +20,8 @@ struct SimRun {
   }
 
   /// The same run again, told line by line, as far as the end of it may be of use.
-  static func story(of seed: UInt64, mutants: RaftMutant = [], lines: Int = 150) -> String {
-    let world = SimWorld(seed: seed, mutants: mutants, tells: true)
+  static func story(of seed: UInt64, focus: SimPlan.Focus = .everything, mutants: RaftMutant = [], lines: Int = 150) -> String {
+    let world = SimWorld(seed: seed, plan: SimPlan(seed: seed, focus: focus), mutants: mutants, tells: true)
     world.settle()
     let story = world.story ?? []
     return "seed \(seed): \(world.plan)\n" + story.suffix(lines).joined(separator: "\n")

@@ -21,12 +21,16 @@ extension SimWorld {
   private func checkMajority(_ node: Int) {
     let machine = self.nodes[node].machine
     let end = machine.highWatermark
+    if machine.log.term(at: end - 1) != machine.term {
+      self.checker.fail("commitment", "node \(node) commits entry \(end - 1) of an earlier term than \(machine.term) by counting")
+    }
     let holders = machine.log.voters.voters.count { voter in
       // What was on a disk that is gone counts: that it can go is beyond what Raft promises anything about.
       voter.key == self.lostReplica || self.nodes.contains { other in
         let log = other.disk.log
         return voter.key.covers(other.key)
-          && (log.base.index >= end || log.snapshots.contains { $0.id.index >= end } || log.term(at: end - 1) == machine.log.term(at: end - 1))
+          && (log.base.index >= end || log.snapshots.contains { $0.id.index >= end }
+            || log.term(at: end - 1) == machine.log.term(at: end - 1))
       }
     }
     if holders < machine.log.voters.majority {
@@ -200,7 +204,9 @@ extension SimWorld {
           "liveness", "node \(index) is \(follower.role) in term \(follower.term) at \(follower.highWatermark), "
             + "node \(leader) leads \(machine.term) at \(machine.highWatermark)")
       }
-      if node.digest != self.nodes[leader].digest { self.checker.fail("state machine safety", "node \(index) has another state than \(leader)") }
+      if node.digest != self.nodes[leader].digest {
+        self.checker.fail("state machine safety", "node \(index) has another state than \(leader)")
+      }
     }
   }
 }

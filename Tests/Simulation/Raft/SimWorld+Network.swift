@@ -47,9 +47,11 @@ extension SimWorld {
       case .diverging(let end): content = .diverging(end)
       case .snapshot(let id): content = .snapshot(id)
       case .entries(let range):
-        let count = min(Int(range.end - range.start), Int.random(in: 1...(self.hasFaults ? self.plan.batchMax : 1000), using: &self.generator))
-        guard count > 0, range.start >= self.nodes[node].log.base.index, range.end <= self.nodes[node].log.end else {
-          self.checker.fail("fetch", "node \(node) answers with \(range), its log is \(self.nodes[node].log.base) to \(self.nodes[node].log.end)")
+        let countMax = Int.random(in: 1...(self.hasFaults ? self.plan.batchMax : 1000), using: &self.generator)
+        let count = min(Int(range.end - range.start), countMax)
+        let log = self.nodes[node].log
+        guard count > 0, range.start >= log.base.index, range.end <= log.end else {
+          self.checker.fail("fetch", "node \(node) answers with \(range), its log is \(log.base) to \(log.end)")
           return IncomingAnswer(answer.status)
         }
         self.nextPayload += 1
@@ -80,7 +82,8 @@ extension SimWorld {
         if case .request(let call, _) = packet.message, self.chance(50) { self.failCall(packet.from, packet.incarnation, call) }
         continue
       }
-      var delay = Duration.microseconds(50) + self.duration(upTo: self.hasFaults ? self.plan.delayMax : min(self.plan.delayMax, .milliseconds(5)))
+      let delayMax = self.hasFaults ? self.plan.delayMax : min(self.plan.delayMax, .milliseconds(5))
+      var delay = Duration.microseconds(50) + self.duration(upTo: delayMax)
       delay += self.linkDelay[packet.from][packet.to]
       if self.hasFaults, self.chance(self.plan.latePercent) { delay += self.duration(upTo: .seconds(1)) }
       self.queue.add(.deliver(packet), at: self.now + delay)
@@ -116,7 +119,8 @@ extension SimWorld {
 
   func tellInput(_ node: Int, _ input: RaftInput) {
     let machine = self.nodes[node].machine
-    let state = "n\(node + 1) \(machine.role) t\(machine.term) log \(machine.log.startIndex)..\(machine.log.end) hw \(machine.highWatermark)"
+    let log = "\(machine.log.startIndex)..\(machine.log.end)"
+    let state = "n\(node + 1) \(machine.role) t\(machine.term) log \(log) hw \(machine.highWatermark)"
     switch input {
     case .timerFired, .statePersisted, .logPersisted, .callFailed: break
     default: self.tell("\(state) <- \(input)")

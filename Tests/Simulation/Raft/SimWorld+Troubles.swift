@@ -16,6 +16,7 @@ enum SimTrouble {
   case dropPrefix(Int)
   case voterChange
   case loseDisk(Int)
+  case deposeLeader
 }
 
 extension SimWorld {
@@ -28,7 +29,8 @@ extension SimWorld {
     }
     plan(self.plan.partitionsPerSecond) { .partition(self.links(), for: .milliseconds(50) + self.duration(upTo: .milliseconds(2500))) }
     plan(self.plan.slowLinksPerSecond) {
-      .slowLinks(self.links(), by: self.duration(upTo: .milliseconds(450)), for: .milliseconds(200) + self.duration(upTo: .milliseconds(1500)))
+      let delay = self.duration(upTo: .milliseconds(450))
+      return .slowLinks(self.links(), by: delay, for: .milliseconds(200) + self.duration(upTo: .milliseconds(1500)))
     }
     plan(self.plan.crashesPerSecond) { .crash(self.node(), down: self.duration(upTo: self.chance(50) ? .milliseconds(50) : .seconds(2))) }
     plan(self.plan.pausesPerSecond) { .pause(self.node(), for: self.duration(upTo: .milliseconds(1500))) }
@@ -37,6 +39,7 @@ extension SimWorld {
     plan(self.plan.shutDownsPerSecond) { .shutDown(self.node()) }
     plan(self.plan.snapshotsPerSecond) { self.chance(70) ? .snapshot(self.node()) : .dropPrefix(self.node()) }
     plan(self.plan.voterChangesPerSecond) { .voterChange }
+    if self.plan.deposedLeadersPerSecond > 0 { plan(self.plan.deposedLeadersPerSecond) { .deposeLeader } }
     if self.plan.losesADisk { plan(0.2) { .loseDisk(Int.random(in: 0..<self.plan.voterCount, using: &self.generator)) } }
   }
 
@@ -87,6 +90,7 @@ extension SimWorld {
       self.step(node, .prefixExpendable(to: snapshot.id))
     case .voterChange: self.changeVoters()
     case .loseDisk(let node): self.loseDisk(node)
+    case .deposeLeader: self.deposeLeader()
     }
   }
 
@@ -189,8 +193,20 @@ extension SimWorld {
 
   // MARK: Those who use it
 
+  /// What the leader sends is lost, what is sent to it is late.
+  private func deposeLeader() {
+    guard let leader = self.leaderGuess else { return }
+    let others = self.nodes.indices.filter { $0 != leader }
+    let time = Duration.milliseconds(600)
+    self.begin(.partition(others.map { (leader, $0) }, for: time))
+    self.begin(.slowLinks(others.map { ($0, leader) }, by: .milliseconds(300) + self.duration(upTo: .milliseconds(150)), for: time))
+  }
+
   private var leaderGuess: Int? {
-    let leading = self.nodes.indices.filter { self.nodes[$0].isUp && self.nodes[$0].machine.role == .leader && self.nodes[$0].pausedUntil <= self.now }
+    let leading = self.nodes.indices.filter { index in
+      let node = self.nodes[index]
+      return node.isUp && node.machine.role == .leader && node.pausedUntil <= self.now
+    }
     return leading.isEmpty ? nil : leading[Int.random(in: 0..<leading.count, using: &self.generator)]
   }
 

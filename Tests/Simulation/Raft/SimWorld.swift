@@ -359,6 +359,17 @@ struct SimCounts {
   var staleTokens = 0
   var refused = 0
 
+  mutating func add(_ other: SimCounts) {
+    self.events += other.events
+    self.elections += other.elections
+    self.truncations += other.truncations
+    self.snapshotsLoaded += other.snapshotsLoaded
+    self.voterChanges += other.voterChanges
+    self.readsConfirmed += other.readsConfirmed
+    self.staleTokens += other.staleTokens
+    self.refused += other.refused
+  }
+
   mutating func note(_ trace: RaftTrace) {
     switch trace {
     case .truncated: self.truncations += 1

@@ -197,8 +197,6 @@ package struct History<Value: Hashable & Sendable>: Hashable, Sendable {
   package var latest: Value { self.entries[self.entries.count - 1].value }
   package var latestIndex: LogIndex { self.entries[self.entries.count - 1].index }
   var oldest: Value { self.entries[0].value }
-  /// What is in force below `end`, and everything after it.
-  func since(_ end: LogIndex) -> ArraySlice<Entry> { self.entries[(self.entries.lastIndex { $0.index < end } ?? 0)...] }
   /// What is in force for a snapshot that ends at `end`.
   package func value(below end: LogIndex) -> Value { self.entries.last { $0.index < end }?.value ?? self.oldest }
 

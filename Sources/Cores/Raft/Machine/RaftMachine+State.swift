@@ -10,11 +10,10 @@ extension RaftMachine {
   var mayStand: Bool {
     self.config.isController && self.isEligible && self.installing == nil && !self.isShuttingDown && self.term.next < .max
   }
-  /// A replica whose removal is not known to be committed may be the only one that can be elected to commit it (Raft dissertation,
-  /// section 4.2.2). It stands, and does not count its own vote.
-  private var isEligible: Bool {
-    self.isVoter || self.log.voterHistory.since(self.highWatermark).contains { $0.value.contains(self.config.local) }
-  }
+  /// A replica that its own log does not name a voter may be the only one that can be elected: one whose removal is not committed
+  /// (Raft dissertation, section 4.2.2), or whose addition is only in another's log. It shows by a request for its vote which it has
+  /// to refuse, because it has entries that the candidate lacks. Such a replica stands and does not count its own vote.
+  private var isEligible: Bool { self.isVoter || (self.isWantedAsVoter && !self.log.voters.isEmpty) }
   /// The voters besides this replica.
   var otherVoters: [Voter] { self.log.voters.voters.filter { !$0.key.covers(self.config.local) } }
 
@@ -129,6 +128,7 @@ extension RaftMachine {
     case .leader:
       if self.hardState.leader != self.config.local.node { return "leads a term of another leader" }
       if self.log.lastTerm != self.term { return "leads without an entry of its term" }
+      if self.installing != nil { return "leads while its log is being replaced" }
       if self.log.endIndex <= self.leading.startIndex { return "the entry that began the term is gone" }
     }
     if self.role != .leader, self.leading != Leading() { return "a leader's state in role \(self.role)" }

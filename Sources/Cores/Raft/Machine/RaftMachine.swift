@@ -2,7 +2,8 @@ package import Base
 package import Election
 import Model
 
-/// A replica of a Raft log in KRaft's variant: KIP-595 (pull replication), KIP-630 (snapshots), KIP-853 (voter changes), KIP-996 (pre-vote).
+/// A replica of a Raft log in KRaft's variant: KIP-595 (pull replication), KIP-630 (snapshots), KIP-853 (voter changes) and KIP-996
+/// (pre-vote).
 ///
 /// It owns the hard state, the roles, what is known of the log and of the other replicas, and every timer. It never touches entries: the
 /// driver moves bytes as the effects say. The effects of one `handle` are to be run in their order, before the next input.
@@ -29,6 +30,8 @@ package struct RaftMachine: Sendable, Equatable {
   var electionDeadline = Instant.distantFuture
   /// The latest term whose leader is known to lead no more.
   var endedTerm = Term.zero
+  /// Since the last leader, somebody asked for this replica's vote that could not get it for its log.
+  var isWantedAsVoter = false
   /// Rounds lost since there was a leader: the pauses between them grow.
   var failedRounds = 0
   var isShuttingDown = false

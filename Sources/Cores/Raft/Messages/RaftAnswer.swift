@@ -56,6 +56,7 @@ package struct EntryRange: Hashable, Sendable {
   package var start: LogIndex
   package var end: LogIndex
   package var bytesMax: Int32
+  package init(start: LogIndex, end: LogIndex, bytesMax: Int32) { (self.start, self.end, self.bytesMax) = (start, end, bytesMax) }
 }
 
 /// Bytes to read from a snapshot: from `position` on, at least one, at most `bytesMax`.
@@ -63,6 +64,9 @@ package struct ChunkRange: Hashable, Sendable {
   package var snapshot: SnapshotInfo
   package var position: Int64
   package var bytesMax: Int32
+  package init(snapshot: SnapshotInfo, position: Int64, bytesMax: Int32) {
+    (self.snapshot, self.position, self.bytesMax) = (snapshot, position, bytesMax)
+  }
 }
 
 /// Bytes of a snapshot.

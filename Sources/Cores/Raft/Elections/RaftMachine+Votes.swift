@@ -12,6 +12,7 @@ extension RaftMachine {
     if vote.term > self.term { self.becomeUnattached(vote.term, .higherTerm) }
     if let why = self.voteRefusal(for: vote) {
       self.trace(.voteRefused(to: vote.candidate, vote.term, isPreVote: vote.isPreVote, why))
+      if case .logIsBehind = why, vote.voter == self.config.local { self.isWantedAsVoter = true }
       return self.answer(request, .vote(isGranted: false))
     }
     self.trace(.voteGranted(to: vote.candidate, vote.term, isPreVote: vote.isPreVote))
@@ -70,13 +71,14 @@ extension RaftMachine {
     guard let address = self.address(of: begin.leader, begin.endpoints) else {
       return self.refuse(request, .beginQuorum, .invalidRequest, .malformed)
     }
+    // A leader that has announced its end does not come back in the same term: this is an older message of it.
+    if begin.term == self.endedTerm { return self.answer(request) }
     if begin.term == self.term, self.role == .follower {
       self.following.address = address
     } else {
       self.becomeFollower(of: begin.leader, at: address, begin.term)
     }
-    // A leader that has announced its end does not come back in the same term: this is an older message of it.
-    if !self.following.leaderResigned { self.hearLeader() }
+    self.hearLeader()
     self.answer(request)
   }
 
@@ -86,18 +88,23 @@ extension RaftMachine {
     guard let address = self.address(of: end.leader, end.endpoints) else {
       return self.refuse(request, .endQuorum, .invalidRequest, .malformed)
     }
-    if end.term > self.term || self.role != .follower { self.becomeFollower(of: end.leader, at: address, end.term) }
+    if end.term > self.term || self.role != .follower {
+      // It was told before, and this replica does already what it can.
+      if end.term == self.endedTerm { return self.answer(request) }
+      self.becomeFollower(of: end.leader, at: address, end.term)
+    }
     self.loseLeader(successors: end.successors)
     self.answer(request)
   }
 
-  /// The leader of this term leads no more, so nobody need wait until it was silent for long.
+  /// The leader of this term leads no more, so nobody need wait until it was silent for long. That can be learnt twice: from a fetch
+  /// that it refuses, and then from the leader's own message, which names the successors.
   mutating func loseLeader(successors: [ReplicaKey]) {
-    guard !self.following.leaderResigned else { return }
+    guard !self.following.leaderResigned || !successors.isEmpty else { return }
     self.endedTerm = self.term
     self.following.leaderResigned = true
-    self.following.isFirstSuccessor = successors.first?.covers(self.config.local) ?? false
-    self.following.standAt = self.now + self.standPause(successors)
+    self.following.isFirstSuccessor = self.following.isFirstSuccessor || (successors.first?.covers(self.config.local) ?? false)
+    self.following.standAt = min(self.following.standAt ?? .distantFuture, self.now + self.standPause(successors))
   }
 
   /// The first successor stands at once; the others leave it time, the more the further behind they are.

@@ -155,7 +155,8 @@ extension RaftMachine {
       guard !progress.hasFetched || silence.isSuspected(at: self.now), progress.announceCall == nil, self.now >= progress.announceAt,
         let destination = self.destination(ofVoter: progress.replica)
       else { continue }
-      self.leading.voters[place].announceCall = self.call(destination, .announce(progress.replica), .beginQuorum(self.beginQuorum(progress.replica)))
+      let begin = self.beginQuorum(progress.replica)
+      self.leading.voters[place].announceCall = self.call(destination, .announce(progress.replica), .beginQuorum(begin))
     }
   }
 

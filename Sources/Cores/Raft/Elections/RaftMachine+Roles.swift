@@ -72,6 +72,7 @@ extension RaftMachine {
     state.leader = leader
     self.enter(.follower, state)
     self.failedRounds = 0
+    self.isWantedAsVoter = false
     self.following.leader = leader
     self.following.address = address
     // Followers that lose their leader at one moment would stand at one moment, and split the votes.

@@ -10,7 +10,9 @@ import Model
 extension RaftMachine {
   mutating func beginRead(_ id: ReadID) {
     guard self.role == .leader else { return self.effects.append(.refuseRead(id, .notLeaderOrFollower)) }
-    guard self.leading.reads.count < self.config.waitingReadsMax else { return self.effects.append(.refuseRead(id, .throttlingQuotaExceeded)) }
+    guard self.leading.reads.count < self.config.waitingReadsMax else {
+      return self.effects.append(.refuseRead(id, .throttlingQuotaExceeded))
+    }
     // Until an entry of the term is committed, the high watermark may lack what earlier leaders committed.
     let index = max(self.highWatermark, self.leading.startIndex + 1)
     if self.isMutated(.readsUnconfirmed) { return self.effects.append(.confirmRead(id, index: index)) }

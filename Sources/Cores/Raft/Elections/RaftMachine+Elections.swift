@@ -21,7 +21,8 @@ extension RaftMachine {
   /// Fetches from whoever may know: a leader says so, all others name the leader they follow.
   private mutating func askForLeader() {
     var known = self.otherVoters.compactMap { self.destination(of: $0) }
-    known += self.config.bootstrapServers.map { Destination(node: nil, address: $0) }
+    let own = self.config.voter.address(at: self.config.listener)
+    known += self.config.bootstrapServers.filter { $0 != own }.map { Destination(node: nil, address: $0) }
     guard !known.isEmpty else {
       self.search.askAt = .distantFuture
       return

@@ -21,7 +21,8 @@ extension RaftMachine {
       guard self.mayStand else { return self.becomeUnattached(self.term, .leaderSilent) }
       // The leader itself wants this replica to be elected, so nobody need be asked first whether an election does harm
       // (Raft dissertation, section 3.10).
-      return self.following.isFirstSuccessor ? self.becomeCandidate(.leaderResigned(leader)) : self.becomePreCandidate(.leaderResigned(leader))
+      let cause = ElectionCause.leaderResigned(leader)
+      return self.following.isFirstSuccessor ? self.becomeCandidate(cause) : self.becomePreCandidate(cause)
     }
     if self.following.silence.isSuspected(at: self.now) {
       let leader = self.following.leader

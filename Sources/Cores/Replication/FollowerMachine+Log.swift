@@ -64,8 +64,8 @@ extension FollowerMachine {
     guard self.phase == .fetching else { return }
     var asked = answer.position
     asked.logStartOffset = self.log.logStartOffset
-    if self.mutant == .appendsStaleAnswers { (asked.currentLeaderEpoch, asked.lastFetchedEpoch) = (self.epoch, self.lastEpoch) }
-    guard asked == self.position else { return }
+    // Whoever fetches for us holds the partition back until it hears of a position again.
+    guard asked == self.position else { return self.resume(into: &effects) }
     guard answer.error == .none else { return self.refused(answer.error, now, into: &effects) }
     self.failures = 0
     if let divergence = answer.divergence { return self.cut(divergence, into: &effects) }

@@ -74,7 +74,7 @@ extension LeaderMachine {
   private func mayJoin(_ follower: FollowerProgress<Token>, _ now: Instant) -> Bool {
     guard !follower.isInSync, follower.durableEnd >= self.log.highWatermark else { return false }
     if follower.durableEnd < self.epochStartOffset, self.mutant != .expandsBelowEpochStart { return false }
-    if !follower.isEligible, self.mutant != .proposesFenced { return false }
+    if !follower.isEligible { return false }
     if let refusedUntil = follower.refusedUntil, now < refusedUntil { return false }
     if self.hasLagged(follower, now) { return false }
     guard follower.isOnProbation else { return true }
@@ -124,21 +124,16 @@ extension LeaderMachine {
   // MARK: - Answers
 
   mutating func conclude(_ answer: ProposalAnswer, _ now: Instant, _ lease: BrokerLease, into effects: inout [Effect]) {
-    let isCurrent = self.pending?.proposal.partitionEpoch == answer.basis && answer.basis == self.partitionEpoch
-    guard var pending, isCurrent || self.mutant == .trustsStaleAnswers else {
+    if self.mutant == .trustsStaleAnswers, answer.verdict == .accepted { return self.accept(answer, now, lease, into: &effects) }
+    guard var pending, pending.proposal.partitionEpoch == answer.basis, answer.basis == self.partitionEpoch else {
       return effects.append(.trace(.staleAnswer(basis: answer.basis)))
     }
     switch answer.verdict {
     case .accepted:
-      guard answer.leaderEpoch == self.epoch, answer.partitionEpoch >= self.partitionEpoch || self.mutant == .trustsStaleAnswers else {
+      guard answer.leaderEpoch == self.epoch, answer.partitionEpoch >= self.partitionEpoch else {
         return effects.append(.trace(.staleAnswer(basis: answer.basis)))
       }
-      let registration = PartitionRegistration(
-        leader: self.node, leaderEpoch: self.epoch, partitionEpoch: max(answer.partitionEpoch, self.partitionEpoch),
-        assignedReplicas: self.assignedReplicas, inSyncReplicas: answer.inSyncReplicas)
-      self.adopt(registration, now, into: &effects)
-      self.proposeExpansion(now, into: &effects)
-      return self.advanceHighWatermark(now, lease, into: &effects)
+      return self.accept(answer, now, lease, into: &effects)
     case .refused:
       for index in self.followers.indices where self.followers[index].isProposed && !self.followers[index].isInSync {
         self.followers[index].refusedUntil = now + self.settings.proposalLifetime
@@ -159,6 +154,15 @@ extension LeaderMachine {
       if self.mutant == .dropsUncertainProposal { self.dropProposal() }
     }
     effects.append(.trace(.proposalFailed(answer.error, basis: answer.basis)))
+    self.advanceHighWatermark(now, lease, into: &effects)
+  }
+
+  private mutating func accept(_ answer: ProposalAnswer, _ now: Instant, _ lease: BrokerLease, into effects: inout [Effect]) {
+    let registration = PartitionRegistration(
+      leader: self.node, leaderEpoch: self.epoch, partitionEpoch: max(answer.partitionEpoch, self.partitionEpoch),
+      assignedReplicas: self.assignedReplicas, inSyncReplicas: answer.inSyncReplicas)
+    self.adopt(registration, now, into: &effects)
+    self.proposeExpansion(now, into: &effects)
     self.advanceHighWatermark(now, lease, into: &effects)
   }
 

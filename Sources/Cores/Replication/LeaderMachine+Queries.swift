@@ -73,10 +73,7 @@ extension LeaderMachine {
 
   /// Why a follower's fetch is not served.
   package func refusal(of fetch: FollowerFetch) -> ErrorCode? {
-    if let refusal = self.refusal(ofEpoch: fetch.currentLeaderEpoch) {
-      if refusal == .fencedLeaderEpoch, self.mutant == .countsStaleFetches { return nil }
-      return refusal
-    }
+    if let refusal = self.refusal(ofEpoch: fetch.currentLeaderEpoch) { return refusal }
     // Kafka answers a node that holds no replica like this: its metadata or ours is old.
     guard let index = self.index(of: fetch.node) else { return .unknownLeaderEpoch }
     return self.isOfOlderIncarnation(fetch, self.followers[index]) ? .notLeaderOrFollower : nil

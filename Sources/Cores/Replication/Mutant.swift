@@ -21,22 +21,16 @@ package enum Mutant: String, CaseIterable, Sendable {
   case trustsStaleAnswers
   /// After an error that leaves open whether the proposal was applied, the leader goes on as if it was not.
   case dropsUncertainProposal
-  /// Fetches in an older leader epoch count.
-  case countsStaleFetches
   /// The watermark advances with fewer replicas than `min.insync.replicas`.
   case ignoresMinInSync
   /// A new follower truncates to its own watermark.
   case truncatesToHighWatermark
   /// A follower takes the leader's end for its own where epochs differ, without asking again.
   case truncatesOnce
-  /// A follower appends answers to requests it made in an older epoch.
-  case appendsStaleAnswers
   /// A new leader holds everything in its log for committed.
   case trustsOwnEnd
   /// The time a follower was last caught up is not renewed when the leader appends after a silence.
   case evictsOnFirstWrite
-  /// Fenced brokers are proposed.
-  case proposesFenced
   /// The high watermark is told to followers only with new records.
   case withholdsHighWatermark
 }

@@ -38,7 +38,7 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
     case paused(Key)
     /// The partition follows somebody else now.
     case removed(Key)
-    /// The partition is subject to the replication quota: a replica that is being moved and not in sync yet (KIP-73).
+    /// The partition is subject to the replication quota: a replica that is being moved and not in sync yet (KIP-73). Until it is removed.
     case throttled(Key, Bool)
     /// More than the quota was fetched lately, or no longer.
     case quotaExceeded(Bool)
@@ -124,6 +124,8 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
 
   /// How many partitions it was given.
   package var count: Int { self.places.count }
+  /// Whether an answer to this request is still awaited. If not, its partitions are not to be told of it.
+  package func awaits(_ number: UInt64) -> Bool { self.inFlight == number }
   package var isIdle: Bool { self.places.isEmpty && self.inFlight == nil }
 
   /// When `timerFired` is due. Nil while only an answer, or a partition, can bring something to do.
@@ -203,7 +205,7 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
   }
 
   private mutating func throttle(_ place: Int, _ isThrottled: Bool) {
-    guard self.slots[place]!.isThrottled != isThrottled else { return }
+    guard self.slots[place]!.isThrottled != isThrottled, !self.slots[place]!.isRemoved || !isThrottled else { return }
     self.slots[place]!.isThrottled = isThrottled
     if isThrottled { self.throttled.append(place) } else { self.throttled.removeAll { $0 == place } }
     self.note(place)

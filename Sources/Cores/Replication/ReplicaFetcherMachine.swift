@@ -6,6 +6,7 @@ package struct FetchPlan<Key: Hashable & Sendable>: Sendable {
   package struct Item: Hashable, Sendable {
     package var key: Key
     package var position: FetchPosition
+    package init(key: Key, position: FetchPosition) { (self.key, self.position) = (key, position) }
   }
   /// Names the request in `answered` and `failed`.
   package var number: UInt64

@@ -23,7 +23,7 @@ final class Producer {
 
   func run() {
     // Now and then a silence, so that first writes after one happen.
-    if !self.world.isCalm, self.world.chance(1) { self.isSilent = true }
+    if !self.world.isCalm, self.world.chance(self.world.profile.silencePercent) { self.isSilent = true }
     if self.isSilent {
       self.isSilent = false
       return self.world.schedule(after: self.world.pick(100_000_000...900_000_000)) { [self] in self.run() }

@@ -183,7 +183,9 @@ final class Controller {
     self.setInSync(&changed, partition, proposal.inSyncReplicas.map(\.node))
     self.commit(changed, partition, isVoluntary: true)
     // Applied, and then something goes wrong with saying so.
-    if !self.world.isCalm, self.world.has(.longDelay), self.world.chance(10) { return .init(key: partition, error: .unknownServerError) }
+    if !self.world.isCalm, self.world.has(.longDelay), self.world.chance(25) {
+      return .init(key: partition, error: .unknownServerError)
+    }
     changed = self.partitions[partition]
     return .init(
       key: partition, leaderEpoch: changed.leaderEpoch, partitionEpoch: changed.partitionEpoch, inSyncReplicas: changed.inSyncReplicas)

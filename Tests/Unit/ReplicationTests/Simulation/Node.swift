@@ -106,7 +106,9 @@ final class Node {
   private func start() {
 
     self.lease = .none
-    self.lease.mutant = self.world.profile.mutant
+    #if MUTANTS
+      self.lease.mutant = self.world.profile.mutant
+    #endif
     self.register()
     self.keepCheckpoints()
   }
@@ -156,7 +158,7 @@ final class Node {
 
   private func keepCheckpoints() {
     for replica in self.replicas { if let replica { replica.checkpoint = max(replica.log.startOffset, replica.highWatermark) } }
-    self.after(.milliseconds(50)) { [self] in self.keepCheckpoints() }
+    self.after(self.world.profile.checkpointInterval) { [self] in self.keepCheckpoints() }
   }
 
   // MARK: - The session with the controller
@@ -241,10 +243,11 @@ final class Node {
         replica.leader = nil
       }
       if replica.follower == nil {
-        var follower = FollowerMachine<Int>(
+        replica.follower = FollowerMachine<Int>(
           node: self.nodeID, settings: self.followerSettings, log: replica.positions, lastEpoch: replica.log.lastEpoch)
-        follower.mutant = self.world.profile.mutant
-        replica.follower = follower
+        #if MUTANTS
+          replica.follower!.mutant = self.world.profile.mutant
+        #endif
       }
       self.stepFollower(replica, .registrationChanged(registration))
     }
@@ -259,10 +262,11 @@ final class Node {
     settings.lagTimeMax = Profile.lagTimeMax
     settings.proposalBackoff = .milliseconds(20)
     settings.proposalLifetime = .milliseconds(400)
-    var leader = LeaderMachine<Int>(
+    replica.leader = LeaderMachine<Int>(
       node: self.nodeID, registration: registration, settings: settings, log: replica.positions, standings: self.standings, now: self.now())
-    leader.mutant = self.world.profile.mutant
-    replica.leader = leader
+    #if MUTANTS
+      replica.leader!.mutant = self.world.profile.mutant
+    #endif
     self.stepLeader(replica, .began)
   }
 

@@ -20,7 +20,7 @@ struct Simulation {
     profile.mutant = mutant
     let world = World(seed: seed, profile: profile)
     world.isTracing = isTracing
-    let (producers, consumers) = Self.clients(world)
+    let producers = Self.clients(world)
     let chaos = Chaos(world: world)
     chaos.start()
     world.run(until: profile.faultTime)
@@ -39,7 +39,7 @@ struct Simulation {
     if profile.faults.isEmpty, changesUnderFaults > 0 {
       world.checker.fail("the ISR changed \(changesUnderFaults) times with nothing wrong")
     }
-    _ = consumers
+    world.end()
     let checker = world.checker!
     var outcome = Outcome(violation: checker.violation, trace: world.trace)
     outcome.eventCount = world.eventCount
@@ -53,7 +53,7 @@ struct Simulation {
     return outcome
   }
 
-  private static func clients(_ world: World) -> ([Producer], [Consumer]) {
+  private static func clients(_ world: World) -> [Producer] {
     var producers: [Producer] = []
     var consumers: [Consumer] = []
     for partition in 0..<world.profile.partitionCount {
@@ -65,7 +65,7 @@ struct Simulation {
     }
     for producer in producers { world.schedule(after: world.pick(0...50_000_000)) { producer.run() } }
     for consumer in consumers { world.schedule(after: world.pick(0...50_000_000)) { consumer.run() } }
-    return (producers, consumers)
+    return producers
   }
 }
 
@@ -136,7 +136,9 @@ final class Chaos {
     case .move: world.controller.move(partition)
     case .delete:
       guard let replica = node.replicas[partition], let leader = replica.leader, leader.resignation == nil else { return }
-      let start = world.pick(replica.log.startOffset...max(replica.log.startOffset, replica.highWatermark))
+      // Often nearly all, so that a follower that was away finds nothing to go on with.
+      let lowest = world.chance(50) ? replica.log.startOffset : max(replica.log.startOffset, replica.highWatermark - 3)
+      let start = world.pick(lowest...max(lowest, replica.highWatermark))
       replica.log.advanceStart(to: start)
       node.stepLeader(replica, .logStartAdvanced(to: Offset(start)))
     case .throttle:

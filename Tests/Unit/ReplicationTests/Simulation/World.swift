@@ -4,7 +4,7 @@ import Replication
 
 /// What a simulated cluster is like, drawn from its seed. Some seeds have every fault, most have a few, so that each gets its chance (swarm).
 struct Profile {
-  enum Fault: CaseIterable { case crash, pause, cut, oneWayCut, loss, duplicate, longDelay, slowFlush, drift, move, delete, evictSessions, throttle }
+  enum Fault: CaseIterable, Sendable { case crash, pause, cut, oneWayCut, loss, duplicate, longDelay, slowFlush, drift, move, delete, evictSessions, throttle }
 
   var nodeCount = 3
   var partitionCount = 1
@@ -18,6 +18,10 @@ struct Profile {
   var faultInterval: Int64 = 150_000_000
   var produceInterval: Int64 = 12_000_000
   var producersPerPartition = 2
+  /// Of a producer's turns, those that are followed by a silence.
+  var silencePercent = 1
+  /// Between two writes of `replication-offset-checkpoint`.
+  var checkpointInterval = Duration.milliseconds(100)
   var mutant: Mutant?
 
   static let session = Duration.milliseconds(400)
@@ -42,6 +46,7 @@ struct Profile {
     let likelihood = [2, 4, 8].randomElement(using: &random)!
     self.faults = Fault.allCases.filter { _ in Int.random(in: 0..<10, using: &random) < likelihood }
     self.faultInterval = [60_000_000, 150_000_000, 400_000_000].randomElement(using: &random)!
+    self.checkpointInterval = .milliseconds([20, 100, 500].randomElement(using: &random)!)
     self.produceInterval = [3_000_000, 12_000_000, 50_000_000].randomElement(using: &random)!
   }
 }
@@ -131,6 +136,12 @@ final class World {
       event.body()
     }
     self.time = max(self.time, end)
+  }
+
+  /// Lets go of what refers to this world, which then goes away.
+  func end() {
+    self.events = []
+    self.nodes = []
   }
 
   // MARK: - The network

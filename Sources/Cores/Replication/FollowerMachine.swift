@@ -37,6 +37,17 @@ package struct FetchPosition: Hashable, Sendable {
   }
 }
 
+/// What a follower is about.
+package enum FollowerPhase: Hashable, Sendable {
+  /// There is no leader to follow.
+  case idle
+  case fetching
+  case askingOffsets
+  /// The leader's log contradicts what is committed here.
+  case halted(truncationTo: Offset)
+  case failed
+}
+
 /// A follower of one partition: what it asks the leader for, where its log parts from the leader's, and what it may show to consumers.
 ///
 /// **The fetch offset is the durable end.** With `flush.policy=fsync` a follower asks for more only when all it has is synced, so the
@@ -109,20 +120,10 @@ package struct FollowerMachine<Token: Equatable & Sendable>: Sendable {
     case trace(ReplicationEvent)
   }
 
-  package enum Phase: Hashable, Sendable {
-    /// There is no leader to follow.
-    case idle
-    case fetching
-    case askingOffsets
-    /// The leader's log contradicts what is committed here.
-    case halted(truncationTo: Offset)
-    case failed
-  }
-
   struct WaitingFetch: Sendable { var token: Token, offset: Offset }
 
   package let node: NodeID
-  package internal(set) var phase = Phase.idle
+  package internal(set) var phase = FollowerPhase.idle
   package internal(set) var leader: NodeID
   package internal(set) var epoch: LeaderEpoch
   package internal(set) var partitionEpoch: PartitionEpoch

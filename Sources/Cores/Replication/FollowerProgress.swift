@@ -5,9 +5,10 @@ package import Model
 ///
 /// `durableEnd` is the offset of its last fetch: a follower asks for what comes after all that counts as held under its flush
 /// policy, so that Kafka's own Fetch carries the durable position.
-struct FollowerProgress<Token: Equatable & Sendable>: Sendable {
-  struct WaitingFetch: Sendable { var token: Token, offset: Offset }
-
+///
+/// Not generic, as nothing nested in the machine may be that every append looks at: the compiler specializes generics of other modules only
+/// if they are public, and a value whose layout is known at run time only costs hundreds of instructions a look.
+struct FollowerProgress: Sendable {
   let node: NodeID
   /// In the ISR that the controller committed.
   var isInSync: Bool
@@ -29,8 +30,8 @@ struct FollowerProgress<Token: Equatable & Sendable>: Sendable {
 
   /// The high watermark of the last answer to it.
   var sentHighWatermark = Offset.unknown
-  /// Its fetch, if there was nothing to answer.
-  var waiting: WaitingFetch?
+  /// From where its parked fetch reads; nil if it has none.
+  var parkedAt: Offset?
 
   /// It left the ISR because it lagged, and has to show that it keeps up before it comes back.
   var isOnProbation = false

@@ -1,3 +1,4 @@
+import Base
 package import Model
 
 /// A member of a proposed ISR, with the incarnation that was seen fetching (KIP-903).
@@ -65,4 +66,13 @@ package struct ProposalAnswer: Hashable, Sendable {
     default: .uncertain
     }
   }
+}
+
+/// A proposal whose outcome its leader does not know. Its replicas count for the watermark.
+struct PendingProposal: Sendable {
+  enum State: Equatable { case sent, retrying(at: Instant), awaitingMetadata, refused(until: Instant) }
+  var proposal: InSyncProposal
+  var state: State
+  /// How often it was given to the coordination with the controller.
+  var attempts: Int
 }

@@ -30,6 +30,10 @@ extension LeaderMachine {
     self.dropProposal()
     if registration.assignedReplicas != self.assignedReplicas {
       self.assignedReplicas = registration.assignedReplicas
+      // Who is a replica no more has to hear of it.
+      for index in self.followers.indices where !registration.assignedReplicas.contains(self.followers[index].node) {
+        self.wakeFollower(index, into: &effects)
+      }
       self.followers = registration.assignedReplicas.filter { $0 != self.node }.map { node in
         self.followers.first { $0.node == node } ?? FollowerProgress(node: node, isInSync: false, standing: nil, now: now)
       }
@@ -51,7 +55,7 @@ extension LeaderMachine {
     self.noteMinInSync(into: &effects)
   }
 
-  func hasLagged(_ follower: FollowerProgress<Token>, _ now: Instant) -> Bool {
+  func hasLagged(_ follower: FollowerProgress, _ now: Instant) -> Bool {
     follower.lag(leaderEnd: self.log.logEndOffset, now: now) > self.settings.lagTimeMax
   }
 
@@ -71,7 +75,7 @@ extension LeaderMachine {
 
   /// It must hold all that may be committed: everything up to the watermark, and everything earlier leaders left in our log, for
   /// until the watermark has passed that, the watermark itself is only what we have heard of it.
-  private func mayJoin(_ follower: FollowerProgress<Token>, _ now: Instant) -> Bool {
+  private func mayJoin(_ follower: FollowerProgress, _ now: Instant) -> Bool {
     guard !follower.isInSync, follower.durableEnd >= self.log.highWatermark else { return false }
     if follower.durableEnd < self.epochStartOffset, self.mutant != .expandsBelowEpochStart { return false }
     if !follower.isEligible { return false }
@@ -97,7 +101,7 @@ extension LeaderMachine {
   }
 
   private mutating func propose(
-    _ isMember: (FollowerProgress<Token>) -> Bool, _ cause: ReplicationEvent.ProposalCause, into effects: inout [Effect]
+    _ isMember: (FollowerProgress) -> Bool, _ cause: ReplicationEvent.ProposalCause, into effects: inout [Effect]
   ) {
     var members: [InSyncReplica] = []
     for node in self.assignedReplicas {

@@ -47,7 +47,7 @@ extension LeaderMachine {
 
   /// How many requests wait, for limits and tests.
   package var waitingCount: Int {
-    self.commits.count + self.fetches.count + self.deletions.count + self.followers.count { $0.waiting != nil }
+    self.commits.count + self.fetches.count + self.deletions.count + self.parked.count
   }
 
   /// Holds the epoch that a client or a follower names against ours (KIP-320).
@@ -80,7 +80,7 @@ extension LeaderMachine {
   }
 
   /// An older incarnation's log may have been another (KIP-903).
-  func isOfOlderIncarnation(_ fetch: FollowerFetch, _ follower: FollowerProgress<Token>) -> Bool {
+  func isOfOlderIncarnation(_ fetch: FollowerFetch, _ follower: FollowerProgress) -> Bool {
     let known = max(follower.brokerEpoch, follower.standing?.brokerEpoch ?? .unknown)
     return fetch.brokerEpoch != .unknown && fetch.brokerEpoch < known
   }
@@ -96,7 +96,7 @@ extension LeaderMachine {
   /// - Parameter spread: any number that differs between clients, so that replicas of one rack share them.
   package func preferredReadReplica(rack: String, leaderRack: String?, fetchOffset: Offset, spread: UInt64) -> NodeID? {
     if self.resignation != nil || rack.isEmpty || rack == leaderRack { return nil }
-    func serves(_ follower: FollowerProgress<Token>) -> Bool {
+    func serves(_ follower: FollowerProgress) -> Bool {
       follower.isInSync && follower.standing?.rack == rack && follower.isEligible
         && follower.logStartOffset <= fetchOffset && fetchOffset <= follower.durableEnd
     }

@@ -30,9 +30,8 @@ extension LeaderMachine {
     if self.mutant != .withholdsHighWatermark {
       // Followers serve consumers too, and one of them leads next: they hear of it without waiting for new records.
       for index in self.followers.indices {
-        guard let waiting = self.followers[index].waiting, self.followers[index].sentHighWatermark < offset else { continue }
-        self.followers[index].waiting = nil
-        effects.append(.wake(waiting.token))
+        let follower = self.followers[index]
+        if follower.parkedAt != nil, follower.sentHighWatermark < offset { self.wakeFollower(index, into: &effects) }
       }
     }
   }
@@ -100,8 +99,9 @@ extension LeaderMachine {
     guard self.resignation == nil, let index = self.index(of: node), offset >= self.log.logStartOffset, offset >= self.log.logEndOffset,
       !self.owesHighWatermark(to: node)
     else { return effects.append(.wake(token)) }
-    if let older = self.followers[index].waiting { effects.append(.wake(older.token)) }
-    self.followers[index].waiting = .init(token: token, offset: offset)
+    if self.followers[index].parkedAt != nil { self.wakeFollower(index, into: &effects) }
+    self.followers[index].parkedAt = offset
+    self.parked.append(ParkedFetch(token: token, node: node))
   }
 
   mutating func cancelFetch(_ token: Token) {
@@ -109,8 +109,9 @@ extension LeaderMachine {
     if let place = self.fetches.firstIndex(where: { $0.token == token }) {
       self.fetches.swapAt(place, self.fetches.endIndex - 1)
       self.fetches.removeLast()
-    } else if let index = self.followers.firstIndex(where: { $0.waiting?.token == token }) {
-      self.followers[index].waiting = nil
+    } else if let place = self.parked.firstIndex(where: { $0.token == token }) {
+      let parked = self.parked.remove(at: place)
+      if let index = self.index(of: parked.node) { self.followers[index].parkedAt = nil }
     }
   }
 
@@ -127,12 +128,17 @@ extension LeaderMachine {
     self.fetches.removeAll(where: isReady)
   }
 
-  mutating func wakeFollowers(into effects: inout [Effect], where isReady: (FollowerProgress<Token>.WaitingFetch) -> Bool) {
+  mutating func wakeFollowers(into effects: inout [Effect], where isReady: (Offset) -> Bool) {
     for index in self.followers.indices {
-      guard let waiting = self.followers[index].waiting, isReady(waiting) else { continue }
-      self.followers[index].waiting = nil
-      effects.append(.wake(waiting.token))
+      if let offset = self.followers[index].parkedAt, isReady(offset) { self.wakeFollower(index, into: &effects) }
     }
+  }
+
+  mutating func wakeFollower(_ index: Int, into effects: inout [Effect]) {
+    self.followers[index].parkedAt = nil
+    let node = self.followers[index].node
+    guard let place = self.parked.firstIndex(where: { $0.node == node }) else { return }
+    effects.append(.wake(self.parked.remove(at: place).token))
   }
 
   mutating func wakeAll(into effects: inout [Effect]) {

@@ -109,15 +109,7 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
 
   struct WaitingOffset: Sendable { var token: Token, offset: Offset }
   struct WaitingFetch: Sendable { var token: Token, offset: Offset, seesUncommitted: Bool }
-
-  /// A proposal whose outcome is not known here. Its replicas count for the watermark.
-  struct PendingProposal: Sendable {
-    enum State: Equatable { case sent, retrying(at: Instant), awaitingMetadata, refused(until: Instant) }
-    var proposal: InSyncProposal
-    var state: State
-    /// How often it was given to the coordination with the controller.
-    var attempts: Int
-  }
+  struct ParkedFetch: Sendable { var token: Token, node: NodeID }
 
   package let node: NodeID
   package internal(set) var epoch: LeaderEpoch
@@ -129,7 +121,7 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
   var firstUnstableOffset: Offset?
   package internal(set) var assignedReplicas: [NodeID]
   /// Every assigned replica but this one.
-  var followers: [FollowerProgress<Token>]
+  var followers: [FollowerProgress]
   var pending: PendingProposal?
   /// Set once this broker stopped leading; every later wait fails with it.
   package internal(set) var resignation: ErrorCode?
@@ -143,6 +135,8 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
   /// In the order of their offsets, since offsets are handed out in order.
   var commits: [WaitingOffset] = []
   var fetches: [WaitingFetch] = []
+  /// One for each follower with a `parkedAt`.
+  var parked: [ParkedFetch] = []
   var deletions: [WaitingOffset] = []
   #if MUTANTS
     package var mutant: Mutant?
@@ -269,10 +263,7 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
     self.log.logEndOffset = endOffset
     for index in self.followers.indices {
       if self.mutant != .evictsOnFirstWrite { self.followers[index].append(after: oldEnd, now: now) }
-      if let waiting = self.followers[index].waiting, waiting.offset < endOffset {
-        self.followers[index].waiting = nil
-        effects.append(.wake(waiting.token))
-      }
+      if let offset = self.followers[index].parkedAt, offset < endOffset { self.wakeFollower(index, into: &effects) }
     }
     self.requestFlushIfNeeded(into: &effects)
     self.advanceHighWatermark(now, lease, into: &effects)
@@ -293,7 +284,7 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
     self.log.logStartOffset = offset
     // A fetch that waits below the new start has to learn that its offset is out of range.
     self.wakeFetches(into: &effects) { $0.offset < offset }
-    self.wakeFollowers(into: &effects) { $0.offset < offset }
+    self.wakeFollowers(into: &effects) { $0 < offset }
     self.completeDeletions(into: &effects)
   }
 

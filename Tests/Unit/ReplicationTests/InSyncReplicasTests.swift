@@ -191,9 +191,11 @@ struct InSyncReplicasTests {
     var leader = LeaderHarness()
     _ = leader.does(.appended(endOffset: Offset(10)))
     _ = leader.fetch(2, 10)
+    _ = leader.fetch(3, 10, epoch: 4)
+    #expect(leader.does(.followerAnswered(NodeID(3)), .awaitFollowerFetch(9, NodeID(3), from: Offset(10))) == [])
     #expect(
       leader.does(.registrationChanged(LeaderHarness.registration(version: 11, replicas: [1, 2, 4], inSync: [1, 2])))
-        == [.highWatermarkAdvanced(to: Offset(10))])
+        == [.wake(9), .highWatermarkAdvanced(to: Offset(10))])
     #expect(leader.machine.refusal(of: LeaderHarness.fetch(3, 10)) == .unknownLeaderEpoch)
     _ = leader.fetch(4, 10)
     #expect(proposed(leader.does(.standingChanged(LeaderHarness.standing(4)))) == [1, 2, 4])

@@ -15,10 +15,11 @@ package struct AlterPartitionPlan<Key: Hashable & Sendable>: Sendable {
   package var items: [Item]
 }
 
-/// Takes the proposals of all partitions that this broker leads to the controller: one request at a time, with everything that has gathered.
+/// Takes the proposals of all partitions that this broker leads to the controller: one request at a time, with everything that has
+/// gathered.
 ///
-/// A request that fails is sent again with the same proposals, until each was answered or withdrawn, since only the controller knows whether
-/// it was applied. Proposals of partitions come and go by key; a newer one for a key takes the older one's place.
+/// A request that fails is sent again with the same proposals, until each was answered or withdrawn, since only the controller knows
+/// whether it was applied. Proposals of partitions come and go by key; a newer one for a key takes the older one's place.
 package struct AlterPartitionMachine<Key: Hashable & Sendable>: Sendable {
   package enum Input: Sendable {
     /// A leader proposes.

@@ -11,7 +11,8 @@ package struct FollowerSettings: Hashable, Sendable {
   package var allowsUncleanTruncation: Bool
 
   package init(
-    flushPolicy: FlushPolicy, backoff: Duration = .milliseconds(50), backoffMax: Duration = .seconds(1), allowsUncleanTruncation: Bool = false
+    flushPolicy: FlushPolicy, backoff: Duration = .milliseconds(50), backoffMax: Duration = .seconds(1),
+    allowsUncleanTruncation: Bool = false
   ) {
     self.flushPolicy = flushPolicy
     self.backoff = backoff
@@ -51,14 +52,15 @@ package enum FollowerPhase: Hashable, Sendable {
 /// A follower of one partition: what it asks the leader for, where its log parts from the leader's, and what it may show to consumers.
 ///
 /// **The fetch offset is the durable end.** With `flush.policy=fsync` a follower asks for more only when all it has is synced, so the
-/// offset it asks for says what survives a loss of power, in Kafka's own Fetch and to a leader of either make. A second field for the durable
-/// end would let it read ahead, but then the news of a flush would have to wait for a request that is parked at the leader, or cost another;
-/// this way the request that reports a flush is the one that asks on. Reading pauses for the time of a flush, and takes all that has gathered
-/// meanwhile: one flush for many appends, on this side as on the leader's. Partitions of other fetchers use the network meanwhile.
+/// offset it asks for says what survives a loss of power, in Kafka's own Fetch and to a leader of either make. A second field for the
+/// durable end would let it read ahead, but then the news of a flush would have to wait for a request that is parked at the leader, or
+/// cost another; this way the request that reports a flush is the one that asks on. Reading pauses for the time of a flush, and takes all
+/// that has gathered meanwhile: one flush for many appends, on this side as on the leader's. Partitions of other fetchers use the network
+/// meanwhile.
 ///
 /// **Truncation is by leader epoch** (KIP-101, KIP-279, in the way of KIP-595): each fetch names the epoch of its last record, a leader
-/// whose log differs answers with the end of the newest epoch it shares, and the follower cuts and asks again until they agree. It never cuts to its
-/// high watermark, which is only what it has heard, and never below it unless records were given up on purpose.
+/// whose log differs answers with the end of the newest epoch it shares, and the follower cuts and asks again until they agree. It never
+/// cuts to its high watermark, which is only what it has heard, and never below it unless records were given up on purpose.
 ///
 /// ```
 /// idle -> fetching <-> asking for the leader's offsets
@@ -81,7 +83,8 @@ package struct FollowerMachine<Token: Equatable & Sendable>: Sendable {
     /// The log was emptied as `restart` said.
     case restarted(at: Offset)
     case flushBegan
-    /// Everything below `offset` of the log as it is now was synced. A flush that began before a truncation says nothing of what came after.
+    /// Everything below `offset` of the log as it is now was synced. A flush that began before a truncation says nothing of what came
+    /// after.
     case flushed(upTo: Offset)
     /// Records below `offset` were deleted.
     case logStartAdvanced(to: Offset)
@@ -249,7 +252,8 @@ package struct FollowerMachine<Token: Equatable & Sendable>: Sendable {
 
   var position: FetchPosition {
     FetchPosition(
-      currentLeaderEpoch: self.epoch, fetchOffset: self.log.logEndOffset, lastFetchedEpoch: self.lastEpoch, logStartOffset: self.log.logStartOffset)
+      currentLeaderEpoch: self.epoch, fetchOffset: self.log.logEndOffset, lastFetchedEpoch: self.lastEpoch,
+      logStartOffset: self.log.logStartOffset)
   }
 
   // MARK: - Waiting consumers

@@ -6,7 +6,9 @@ extension LeaderMachine {
   // MARK: - Followers
 
   mutating func observe(_ fetch: FollowerFetch, _ now: Instant, _ lease: BrokerLease, into effects: inout [Effect]) {
-    guard self.refusal(of: fetch) == nil, let index = self.index(of: fetch.node), fetch.fetchOffset <= self.log.logEndOffset else { return }
+    guard self.refusal(of: fetch) == nil, let index = self.index(of: fetch.node), fetch.fetchOffset <= self.log.logEndOffset else {
+      return
+    }
     let logStartMoved = fetch.logStartOffset != self.followers[index].logStartOffset
     self.followers[index].fetch(fetch, leaderEnd: self.log.logEndOffset, now: now)
     self.observeSteadiness(index, now)
@@ -87,9 +89,10 @@ extension LeaderMachine {
 
   private mutating func proposeExpansion(_ now: Instant, into effects: inout [Effect]) {
     guard self.pending == nil, self.resignation == nil else { return }
-    // Nearly always nobody is to join, and a fetch must not pay for the rest.
-    if !self.followers.contains(where: { self.mayJoin($0, now) }) { return }
-    let joining = self.followers.filter { self.mayJoin($0, now) }.map(\.node)
+    // Nearly always nobody is to join, and a fetch must not pay for more than a look; a closure would copy the machine.
+    var joining: [NodeID] = []
+    for index in self.followers.indices where self.mayJoin(self.followers[index], now) { joining.append(self.followers[index].node) }
+    if joining.isEmpty { return }
     self.propose({ $0.isInSync || joining.contains($0.node) }, .caughtUp(joining), into: &effects)
   }
 
@@ -111,7 +114,8 @@ extension LeaderMachine {
         self.followers[index].isProposed = true
         let follower = self.followers[index]
         // One that has not fetched from us yet is named by the incarnation of the metadata log.
-        members.append(InSyncReplica(node, follower.brokerEpoch == .unknown ? follower.standing?.brokerEpoch ?? .unknown : follower.brokerEpoch))
+        members.append(
+          InSyncReplica(node, follower.brokerEpoch == .unknown ? follower.standing?.brokerEpoch ?? .unknown : follower.brokerEpoch))
       }
     }
     let proposal = InSyncProposal(leaderEpoch: self.epoch, partitionEpoch: self.partitionEpoch, inSyncReplicas: members)

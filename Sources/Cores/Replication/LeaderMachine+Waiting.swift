@@ -69,7 +69,8 @@ extension LeaderMachine {
       effects.append(.acknowledge(self.commits[ready].token))
       ready += 1
     }
-    if ready > 0 { self.commits.removeFirst(ready) }
+    // Mostly all of them: then the array keeps its place without moving anything.
+    if ready == self.commits.count { self.commits.removeAll(keepingCapacity: true) } else { self.commits.removeFirst(ready) }
   }
 
   /// Called when the ISR may have changed. Kafka lets a produce that was appended wait for its timeout; here it hears at once.
@@ -137,8 +138,13 @@ extension LeaderMachine {
   mutating func wakeFollower(_ index: Int, into effects: inout [Effect]) {
     self.followers[index].parkedAt = nil
     let node = self.followers[index].node
-    guard let place = self.parked.firstIndex(where: { $0.node == node }) else { return }
-    effects.append(.wake(self.parked.remove(at: place).token))
+    for place in self.parked.indices where self.parked[place].node == node {
+      effects.append(.wake(self.parked[place].token))
+      // Their order means nothing, so the last one fills the gap.
+      self.parked.swapAt(place, self.parked.endIndex - 1)
+      self.parked.removeLast()
+      return
+    }
   }
 
   mutating func wakeAll(into effects: inout [Effect]) {

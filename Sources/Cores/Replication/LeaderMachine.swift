@@ -34,8 +34,8 @@ package struct LeaderSettings: Hashable, Sendable {
 ///
 /// One proposal is in flight at a time. Until its outcome is certain, its replicas count; an answer is matched by partition epoch.
 ///
-/// `Token` names a waiting request; the machine hands it back in an effect exactly once, or never after it was cancelled.
-/// The machine orders nothing by it and never hashes it. A driver may compute `nextDeadline` lazily: it only moves when an input is handled.
+/// `Token` names a waiting request; the machine hands it back in an effect exactly once, or never after it was cancelled. The machine
+/// orders nothing by it and never hashes it. A driver may compute `nextDeadline` lazily: it only moves when an input is handled.
 ///
 /// ```
 /// logStartOffset <= highWatermark <= logEndOffset, flushedOffset <= logEndOffset
@@ -163,7 +163,8 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
     self.assignedReplicas = registration.assignedReplicas
     self.followers = registration.assignedReplicas.filter { $0 != node }.map { follower in
       FollowerProgress(
-        node: follower, isInSync: registration.inSyncReplicas.contains(follower), standing: standings.first { $0.node == follower }, now: now)
+        node: follower, isInSync: registration.inSyncReplicas.contains(follower), standing: standings.first { $0.node == follower },
+        now: now)
     }
   }
 

@@ -22,12 +22,12 @@ package struct FetchPlan<Key: Hashable & Sendable>: Sendable {
 
 /// Fetches many partitions from one broker with one request at a time.
 ///
-/// A request carries only what changed since the last, and the leader answers only what has news, so partitions at rest cost
-/// nothing on either side. A partition whose answer is being appended or flushed is *busy*; the next request waits for it a little, so that one
+/// A request carries only what changed since the last, and the leader answers only what has news, so partitions at rest cost nothing on
+/// either side. A partition whose answer is being appended or flushed is *busy*; the next request waits for it a little, so that one
 /// request tells of all, then goes without it: it leaves the session, or the leader would send the same records again.
 ///
-/// Fairness: partitions enter a session in the order they became ready, a full request begins one further each time, and a leader moves those it
-/// has answered to the end (KIP-74), so no partition starves behind others that fill every answer.
+/// Fairness: partitions enter a session in the order they became ready, a full request begins one further each time, and a leader moves
+/// those it has answered to the end (KIP-74), so no partition starves behind others that fill every answer.
 ///
 /// Inputs only take note; `turnEnded` sends, so that a driver's turn with a thousand partitions makes one request. A `Key` is hashed to
 /// find its slot, never to order anything.

@@ -6,7 +6,8 @@ import Testing
 private typealias Machine = AlterPartitionMachine<String>
 
 private func proposal(_ version: Int32) -> InSyncProposal {
-  InSyncProposal(leaderEpoch: LeaderEpoch(5), partitionEpoch: PartitionEpoch(version), inSyncReplicas: [InSyncReplica(NodeID(1), BrokerEpoch(7))])
+  InSyncProposal(
+    leaderEpoch: LeaderEpoch(5), partitionEpoch: PartitionEpoch(version), inSyncReplicas: [InSyncReplica(NodeID(1), BrokerEpoch(7))])
 }
 
 private struct Harness {

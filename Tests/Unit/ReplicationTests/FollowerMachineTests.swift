@@ -38,10 +38,12 @@ private struct FollowerHarness {
 
   /// The answer to the present position.
   func answer(
-    _ offset: Int64, lastEpoch: Int32 = -1, error: ErrorCode = .none, watermark: Int64 = 0, start: Int64 = 0, count: Int64 = 0, epoch: Int32 = 5
+    _ offset: Int64, lastEpoch: Int32 = -1, error: ErrorCode = .none, watermark: Int64 = 0, start: Int64 = 0, count: Int64 = 0,
+    epoch: Int32 = 5
   ) -> FetchAnswer {
     FetchAnswer(
-      position: position(offset, lastEpoch: lastEpoch, epoch: epoch), error: error, highWatermark: Offset(watermark), logStartOffset: Offset(start),
+      position: position(offset, lastEpoch: lastEpoch, epoch: epoch), error: error, highWatermark: Offset(watermark),
+      logStartOffset: Offset(start),
       records: count == 0 ? nil : .init(baseOffset: Offset(offset), endOffset: Offset(offset + count)))
   }
 
@@ -58,7 +60,8 @@ private struct FollowerHarness {
 
 private func position(_ offset: Int64, lastEpoch: Int32 = -1, epoch: Int32 = 5, start: Int64 = 0) -> FetchPosition {
   FetchPosition(
-    currentLeaderEpoch: LeaderEpoch(epoch), fetchOffset: Offset(offset), lastFetchedEpoch: LeaderEpoch(lastEpoch), logStartOffset: Offset(start))
+    currentLeaderEpoch: LeaderEpoch(epoch), fetchOffset: Offset(offset), lastFetchedEpoch: LeaderEpoch(lastEpoch),
+    logStartOffset: Offset(start))
 }
 
 @Suite("A follower of a partition")
@@ -172,7 +175,9 @@ struct FollowerMachineTests {
     _ = follower.does(.truncated(endOffset: Offset(6), lastEpoch: LeaderEpoch(4)))
     #expect(follower.machine.log.flushedOffset == Offset(6))
     #expect(follower.does(.answered(follower.answer(6, lastEpoch: 4, count: 2))) == [.append])
-    #expect(follower.does(.appended(endOffset: Offset(8), lastEpoch: LeaderEpoch(5)), .flushBegan, .flushed(upTo: Offset(6))).contains(.requestFlush))
+    #expect(
+      follower.does(.appended(endOffset: Offset(8), lastEpoch: LeaderEpoch(5)), .flushBegan, .flushed(upTo: Offset(6))).contains(
+        .requestFlush))
     #expect(follower.machine.durableEnd == Offset(6))
   }
 
@@ -211,7 +216,8 @@ struct FollowerMachineTests {
     _ = follower.follow()
     _ = follower.does(.answered(follower.answer(20, lastEpoch: 4, error: .offsetOutOfRange)))
     let failed = LeaderOffsets(leaderEpoch: LeaderEpoch(5), error: .requestTimedOut, logStartOffset: .zero, logEndOffset: .zero)
-    #expect(follower.does(.leaderOffsetsLearned(failed)) == [.askLeaderOffsets(LeaderEpoch(5), notBefore: follower.now + .milliseconds(50))])
+    #expect(
+      follower.does(.leaderOffsetsLearned(failed)) == [.askLeaderOffsets(LeaderEpoch(5), notBefore: follower.now + .milliseconds(50))])
   }
 
   @Test("It deletes what the leader has deleted, as far as that is committed here")
@@ -290,11 +296,17 @@ struct FollowerMachineTests {
       follower.machine.refusal(ofConsumerAt: Offset(offset), currentLeaderEpoch: LeaderEpoch(epoch))
     }
     #expect([refusal(4), refusal(12), refusal(12, 5)] == [nil, nil, nil])
-    #expect([refusal(13), refusal(20), refusal(21), refusal(3)] == [.offsetNotAvailable, .offsetNotAvailable, .offsetOutOfRange, .offsetOutOfRange])
-    #expect([refusal(5, 4), refusal(5, 6)] == [.fencedLeaderEpoch, .unknownLeaderEpoch])
-    #expect(follower.does(.awaitFetch(1, from: Offset(12)), .awaitFetch(2, from: Offset(14)), .awaitFetch(3, from: Offset(5))) == [.wake(3)])
     #expect(
-      follower.does(.answered(follower.answer(20, lastEpoch: 5, watermark: 14))).prefix(2) == [.highWatermarkAdvanced(to: Offset(14)), .wake(1)])
+      [refusal(13), refusal(20), refusal(21), refusal(3)] == [
+        .offsetNotAvailable, .offsetNotAvailable, .offsetOutOfRange, .offsetOutOfRange,
+      ])
+    #expect([refusal(5, 4), refusal(5, 6)] == [.fencedLeaderEpoch, .unknownLeaderEpoch])
+    #expect(
+      follower.does(.awaitFetch(1, from: Offset(12)), .awaitFetch(2, from: Offset(14)), .awaitFetch(3, from: Offset(5))) == [.wake(3)])
+    #expect(
+      follower.does(.answered(follower.answer(20, lastEpoch: 5, watermark: 14))).prefix(2) == [
+        .highWatermarkAdvanced(to: Offset(14)), .wake(1),
+      ])
     #expect(follower.follow(3, epoch: 6, version: 11).first == .wake(2))
   }
 }

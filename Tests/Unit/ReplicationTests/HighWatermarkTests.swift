@@ -38,7 +38,9 @@ struct HighWatermarkTests {
     _ = leader.fetch(2, 10)
     #expect(leader.machine.refusalOfProduce(needsAll: true, now: leader.now, lease: .unlimited) == nil)
     #expect(
-      leader.does(.registrationChanged(LeaderHarness.registration(version: 11, inSync: [1, 2]))) == [.fail(1, .notEnoughReplicasAfterAppend)])
+      leader.does(.registrationChanged(LeaderHarness.registration(version: 11, inSync: [1, 2]))) == [
+        .fail(1, .notEnoughReplicasAfterAppend)
+      ])
     #expect(leader.events.contains(.underMinInSync(count: 2, min: 3)))
     #expect(leader.machine.highWatermark == .zero)
     #expect(leader.machine.refusalOfProduce(needsAll: true, now: leader.now, lease: .unlimited) == .notEnoughReplicas)

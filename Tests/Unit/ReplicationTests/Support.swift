@@ -34,7 +34,9 @@ struct LeaderHarness {
       assignedReplicas: replicas.map { NodeID($0) }, inSyncReplicas: inSync.map { NodeID($0) })
   }
 
-  static func standing(_ node: Int32, epoch: Int64 = 70, isFenced: Bool = false, isShuttingDown: Bool = false, rack: String? = nil) -> BrokerStanding {
+  static func standing(_ node: Int32, epoch: Int64 = 70, isFenced: Bool = false, isShuttingDown: Bool = false, rack: String? = nil)
+    -> BrokerStanding
+  {
     BrokerStanding(node: NodeID(node), brokerEpoch: BrokerEpoch(epoch), isFenced: isFenced, isShuttingDown: isShuttingDown, rack: rack)
   }
 

@@ -59,7 +59,8 @@ final class Partition<Env: Environment>: Sendable {
     var registration = PartitionRegistration(image)
     registration.leader = node
     let leader = Machine(
-      node: node, registration: registration, settings: LeaderSettings(flushPolicy: settings.flushPolicy), log: positions, now: environment.now())
+      node: node, registration: registration, settings: LeaderSettings(flushPolicy: settings.flushPolicy), log: positions,
+      now: environment.now())
     self.state = Mutex(State(log: log, leader: leader, flushInterval: settings.flushInterval))
   }
 

@@ -42,7 +42,8 @@ final class Checker {
   /// A leader of `epoch` acknowledges something: none may whose successor was chosen for its lease had ended.
   func acknowledged(_ partition: Int, _ epoch: LeaderEpoch) {
     if epoch < self.exclusiveEpoch[partition] {
-      self.fail("p\(partition): a leader of epoch \(epoch) acknowledges after \(self.exclusiveEpoch[partition]) was chosen at its lease's end")
+      self.fail(
+        "p\(partition): a leader of epoch \(epoch) acknowledges after \(self.exclusiveEpoch[partition]) was chosen at its lease's end")
     }
   }
 
@@ -131,11 +132,14 @@ final class Checker {
       }
       for node in registration.assignedReplicas {
         let replica = self.world.nodes[Int(node.rawValue)].replicas[partition]!
-        if replica.log.end != leader.log.end { return self.fail("p\(partition): \(node) ends at \(replica.log.end), not \(leader.log.end)") }
+        if replica.log.end != leader.log.end {
+          return self.fail("p\(partition): \(node) ends at \(replica.log.end), not \(leader.log.end)")
+        }
         if replica.highWatermark != replica.log.end {
           return self.fail("p\(partition): \(node) has watermark \(replica.highWatermark), not \(replica.log.end)")
         }
-        for offset in replica.log.startOffset..<replica.log.end where self.committed[partition][Int(offset)] != replica.log[offset]!.value {
+        for offset in replica.log.startOffset..<replica.log.end where self.committed[partition][Int(offset)] != replica.log[offset]!.value
+        {
           return self.fail("p\(partition): \(node) holds another record at \(offset)")
         }
       }

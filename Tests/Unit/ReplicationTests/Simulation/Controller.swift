@@ -35,7 +35,8 @@ final class Controller {
       let replicas = (0..<profile.replicationFactor).map { NodeID(Int32((partition + $0) % profile.nodeCount)) }
       self.partitions.append(
         PartitionRegistration(
-          leader: .none, leaderEpoch: LeaderEpoch(0), partitionEpoch: PartitionEpoch(0), assignedReplicas: replicas, inSyncReplicas: replicas))
+          leader: .none, leaderEpoch: LeaderEpoch(0), partitionEpoch: PartitionEpoch(0), assignedReplicas: replicas,
+          inSyncReplicas: replicas))
       self.eligible.append([])
       self.log.append(.partition(partition, self.partitions[partition]))
     }

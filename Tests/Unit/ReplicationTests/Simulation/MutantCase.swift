@@ -25,14 +25,18 @@ import Replication
 
     /// The first seed that finds it; nil if none below `seedMax` does.
     func firstSeed() -> UInt64? {
-      (self.seedMin..<self.seedMax).first { Simulation.run(seed: $0, profile: self.profile(seed: $0), mutant: self.mutant).violation != nil }
+      (self.seedMin..<self.seedMax).first {
+        Simulation.run(seed: $0, profile: self.profile(seed: $0), mutant: self.mutant).violation != nil
+      }
     }
 
     static let all: [MutantCase] = [
       MutantCase(mutant: .acknowledgesEarly, faults: [], seedMax: 2),
       MutantCase(mutant: .countsUnflushed, faults: [], seedMax: 5) { $0.durability = .flushed },
       MutantCase(mutant: .claimsUnflushed, faults: [], seedMax: 5) { $0.durability = .flushed },
-      MutantCase(mutant: .shrinksBeforeCommitted, faults: [.throttle, .oneWayCut, .longDelay], seedMin: 20, seedMax: 40) { $0.minInSync = 1 },
+      MutantCase(mutant: .shrinksBeforeCommitted, faults: [.throttle, .oneWayCut, .longDelay], seedMin: 20, seedMax: 40) {
+        $0.minInSync = 1
+      },
       MutantCase(mutant: .ignoresProposedReplicas, faults: [.crash, .longDelay], seedMax: 30) { $0.minInSync = 1 },
       MutantCase(mutant: .forgetsLease, faults: [.pause, .cut], seedMax: 10),
       MutantCase(mutant: .leaseFromReceipt, faults: [.pause, .longDelay, .cut], seedMax: 30),

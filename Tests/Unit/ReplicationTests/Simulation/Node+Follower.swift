@@ -33,7 +33,9 @@ extension Node {
     guard let follower = replica.follower else { return }
     switch effect {
     case .fetch(let position, let notBefore):
-      for fetcher in self.fetchers where fetcher.leader != Int(follower.leader.rawValue) { self.step(fetcher, .removed(replica.partition)) }
+      for fetcher in self.fetchers where fetcher.leader != Int(follower.leader.rawValue) {
+        self.step(fetcher, .removed(replica.partition))
+      }
       self.step(self.fetcher(of: follower.leader, replica.partition), .ready(replica.partition, position, notBefore: notBefore))
     case .stopFetching: for fetcher in self.fetchers { self.step(fetcher, .removed(replica.partition)) }
     case .append:
@@ -94,7 +96,8 @@ extension Node {
     let (incarnation, leader, epoch) = (self.incarnation, self.world.nodes[fetcher.leader], self.brokerEpoch ?? .unknown)
     self.world.send(from: self.id, to: leader.id) { [self] in
       let leaderIncarnation = leader.incarnation
-      leader.serve(plan, follower: self.id, fetcher: fetcher.index, incarnation: incarnation, brokerEpoch: epoch) { [self] error, session, answers in
+      leader.serve(plan, follower: self.id, fetcher: fetcher.index, incarnation: incarnation, brokerEpoch: epoch) {
+        [self] error, session, answers in
         guard leader.incarnation == leaderIncarnation else { return }
         self.world.send(from: leader.id, to: self.id) { [self] in
           if self.incarnation == incarnation { self.answered(plan, fetcher, error, session, answers) }

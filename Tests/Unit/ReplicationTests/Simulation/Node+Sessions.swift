@@ -30,7 +30,8 @@ final class FetchRequest {
   var token: Int?
   var isDone = false
 
-  init(session: FetchSession, brokerEpoch: BrokerEpoch, sessionID: Int32, answer: @escaping (ErrorCode, Int32, [PartitionAnswer]) -> Void) {
+  init(session: FetchSession, brokerEpoch: BrokerEpoch, sessionID: Int32, answer: @escaping (ErrorCode, Int32, [PartitionAnswer]) -> Void)
+  {
     self.session = session
     self.brokerEpoch = brokerEpoch
     self.sessionID = sessionID
@@ -173,7 +174,9 @@ extension Node {
     let token = self.newToken(.fetch(request))
     request.token = token
     for partition in request.session.order {
-      guard request.token == token, let replica = self.replicas[partition], let position = request.session.positions[partition] else { continue }
+      guard request.token == token, let replica = self.replicas[partition], let position = request.session.positions[partition] else {
+        continue
+      }
       self.stepLeader(replica, .awaitFollowerFetch(token, NodeID(Int32(request.session.follower)), from: position.fetchOffset))
     }
   }

@@ -141,7 +141,9 @@ final class Node {
       }
     }
     let dead = self.incarnation - 1
-    if self.world.chance(50) { self.world.schedule(after: 2_000_000) { [self] in self.world.controller.isDead(self.id, incarnation: dead) } }
+    if self.world.chance(50) {
+      self.world.schedule(after: 2_000_000) { [self] in self.world.controller.isDead(self.id, incarnation: dead) }
+    }
   }
 
   func restart() {
@@ -263,7 +265,8 @@ final class Node {
     settings.proposalBackoff = .milliseconds(20)
     settings.proposalLifetime = .milliseconds(400)
     replica.leader = LeaderMachine<Int>(
-      node: self.nodeID, registration: registration, settings: settings, log: replica.positions, standings: self.standings, now: self.now())
+      node: self.nodeID, registration: registration, settings: settings, log: replica.positions, standings: self.standings,
+      now: self.now())
     #if MUTANTS
       replica.leader!.mutant = self.world.profile.mutant
     #endif

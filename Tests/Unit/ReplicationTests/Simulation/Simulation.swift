@@ -151,7 +151,9 @@ final class Chaos {
   private func setQuota(_ node: Node, _ isExceeded: Bool) {
     guard node.isUp else { return }
     for fetcher in node.fetchers {
-      for partition in 0..<self.world.profile.partitionCount where partition % 2 == 0 { node.step(fetcher, .throttled(partition, isExceeded)) }
+      for partition in 0..<self.world.profile.partitionCount where partition % 2 == 0 {
+        node.step(fetcher, .throttled(partition, isExceeded))
+      }
       node.step(fetcher, .quotaExceeded(isExceeded))
       node.step(fetcher, .turnEnded)
     }

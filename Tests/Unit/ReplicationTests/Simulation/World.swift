@@ -2,9 +2,12 @@ import Base
 import Model
 import Replication
 
-/// What a simulated cluster is like, drawn from its seed. Some seeds have every fault, most have a few, so that each gets its chance (swarm).
+/// What a simulated cluster is like, drawn from its seed. Some seeds have every fault, most have a few, so that each gets its chance
+/// (swarm).
 struct Profile {
-  enum Fault: CaseIterable, Sendable { case crash, pause, cut, oneWayCut, loss, duplicate, longDelay, slowFlush, drift, move, delete, evictSessions, throttle }
+  enum Fault: CaseIterable, Sendable {
+    case crash, pause, cut, oneWayCut, loss, duplicate, longDelay, slowFlush, drift, move, delete, evictSessions, throttle
+  }
 
   var nodeCount = 3
   var partitionCount = 1
@@ -141,6 +144,7 @@ final class World {
   /// Lets go of what refers to this world, which then goes away.
   func end() {
     self.events = []
+    for node in self.nodes { node.waiters = [:] }
     self.nodes = []
   }
 

@@ -180,7 +180,11 @@ package struct FollowerMachine<Token: Equatable & Sendable>: Sendable {
       self.settings = settings
       self.requestFlushIfNeeded(into: &effects)
       self.advanceHighWatermark(into: &effects)
-      self.resume(into: &effects)
+      if case .halted(let offset) = self.phase, settings.allowsUncleanTruncation {
+        self.cut(to: offset, self.cutCause, isAllowed: true, into: &effects)
+      } else {
+        self.resume(into: &effects)
+      }
     case .uncleanTruncationAllowed:
       if case .halted(let offset) = self.phase { self.cut(to: offset, self.cutCause, isAllowed: true, into: &effects) }
     case .stopped(let error): self.stop(error, into: &effects)

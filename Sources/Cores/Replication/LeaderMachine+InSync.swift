@@ -143,12 +143,17 @@ extension LeaderMachine {
       }
       return self.accept(answer, now, lease, into: &effects)
     case .refused:
+      let isShrink = !self.followers.contains { $0.isProposed && !$0.isInSync }
       for index in self.followers.indices where self.followers[index].isProposed && !self.followers[index].isInSync {
         self.followers[index].refusedUntil = now + self.settings.proposalLifetime
       }
       if pending.attempts > 1 || answer.sendCount > 1 {
         // The refusal speaks for one copy. Another may yet arrive at a controller that has changed its mind about the replica.
         pending.state = .refused(until: now + self.settings.proposalLifetime)
+        self.pending = pending
+      } else if isShrink {
+        // Kept for a while, as the same would be proposed again at once. It holds nothing up: who is to leave counts either way.
+        pending.state = .refused(until: now + self.settings.proposalBackoff)
         self.pending = pending
       } else {
         self.dropProposal()
@@ -190,12 +195,22 @@ extension LeaderMachine {
     for follower in self.followers {
       if follower.isInSync {
         if follower.durableEnd < self.log.logEndOffset { consider(follower.caughtUpAt + self.settings.lagTimeMax + .nanoseconds(1)) }
-      } else if follower.durableEnd >= self.log.highWatermark, follower.durableEnd >= self.epochStartOffset, follower.isEligible {
-        if let since = follower.steadySince { consider(since + self.probation) }
-        if let until = follower.refusedUntil { consider(until) }
+      } else if let instant = self.joinTime(of: follower) {
+        consider(instant)
       }
     }
     return deadline
+  }
+
+  /// When a follower may join that only time keeps from it; nil if something has to happen first.
+  private func joinTime(of follower: FollowerProgress) -> Instant? {
+    guard follower.isEligible, follower.durableEnd >= self.log.highWatermark, follower.durableEnd >= self.epochStartOffset,
+      !follower.isOnProbation || follower.steadySince != nil
+    else { return nil }
+    let instants = [follower.refusedUntil, follower.steadySince.map { $0 + self.probation }].compactMap { $0 }
+    guard let instant = instants.max() else { return nil }
+    // By then it would lag, and only its next fetch can tell that it does not.
+    return follower.durableEnd < self.log.logEndOffset && instant > follower.caughtUpAt + self.settings.lagTimeMax ? nil : instant
   }
 
   mutating func timerFired(_ now: Instant, _ lease: BrokerLease, into effects: inout [Effect]) {
@@ -218,6 +233,11 @@ extension LeaderMachine {
     self.forgiveSleep(now, deadline, into: &effects)
     self.proposeShrink(now, into: &effects)
     self.proposeExpansion(now, into: &effects)
+    // What has passed is no deadline any more, or the timer would fire for it for ever.
+    for index in self.followers.indices where !self.followers[index].isInSync {
+      if let until = self.followers[index].refusedUntil, until <= now { self.followers[index].refusedUntil = nil }
+      if self.hasLagged(self.followers[index], now) { self.followers[index].steadySince = nil }
+    }
   }
 
   /// A process that was stopped finds its timers late and its followers silent, though they may have asked all the while.

@@ -295,7 +295,10 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
 
   /// Whether a request without the busy partitions would say or ask anything.
   private var hasWorkBesidesBusy: Bool {
-    self.sessionEpoch == 0 ? self.hasActive : !self.changed.isEmpty || self.sessionCount > self.busyCount
+    if self.sessionEpoch == 0 { return self.hasActive }
+    // Those that were left out of an earlier request are not in the session any more.
+    return !self.changed.isEmpty
+      || self.sessionCount > self.busy.count { place in self.slots[place].map { $0.isBusy && self.isInSession($0) } ?? false }
   }
 
   /// Only asked while there is no session.

@@ -154,6 +154,12 @@ struct FollowerMachineTests {
     _ = follower.does(.truncated(endOffset: Offset(11), lastEpoch: LeaderEpoch(4)))
     #expect(follower.machine.log.highWatermark == Offset(11))
 
+    var allowing = FollowerHarness(end: 20, watermark: 12, lastEpoch: 4)
+    _ = allowing.follow()
+    _ = allowing.diverges(at: 20, lastEpoch: 4, leader: (4, 11), own: (4, 20))
+    let settings = FollowerSettings(flushPolicy: FlushPolicy(durability: .written), allowsUncleanTruncation: true)
+    #expect(allowing.does(.settingsChanged(settings)) == [.truncate(to: Offset(11))])
+
     var another = FollowerHarness(end: 20, watermark: 12, lastEpoch: 4)
     _ = another.follow()
     _ = another.diverges(at: 20, lastEpoch: 4, leader: (4, 11), own: (4, 20))

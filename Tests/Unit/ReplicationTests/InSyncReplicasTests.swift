@@ -186,6 +186,46 @@ struct InSyncReplicasTests {
     #expect(proposed(leader.does(.standingChanged(LeaderHarness.standing(2, rack: "r")))) == [1, 2])
   }
 
+  @Test("A refused shrink is proposed again after a while, not at once")
+  func refusedShrink() {
+    var leader = LeaderHarness(inSync: [1, 2])
+    _ = leader.does(.appended(endOffset: Offset(10)))
+    #expect(proposed(leader.passWithTimer(.seconds(31))) == [1])
+    _ = leader.does(refused(.operationNotAttempted))
+    #expect(proposed(leader.does(.timerFired)) == nil)
+    #expect(leader.machine.nextDeadline == leader.now + .milliseconds(50))
+    #expect(proposed(leader.passWithTimer(.milliseconds(51))) == [1])
+  }
+
+  @Test("A deadline that has passed without effect is no deadline any more")
+  func noBusyTimer() {
+    var leader = LeaderHarness(durability: .flushed, inSync: [1, 2])
+    _ = leader.does(.appended(endOffset: Offset(10)), .flushBegan, .flushed(upTo: Offset(10)))
+    _ = leader.passWithTimer(.seconds(31))
+    _ = leader.does(accepted(basis: 10, version: 11, inSync: [1]))
+    // It keeps up and waits out its probation, then is silent while the log grows, and the timer is late.
+    _ = leader.fetch(2, 10)
+    _ = leader.does(.appended(endOffset: Offset(20)))
+    _ = leader.fetch(2, 15)
+    #expect(leader.machine.nextDeadline != nil)
+    leader.pass(.seconds(60))
+    #expect(proposed(leader.does(.timerFired)) == nil)
+    #expect(leader.machine.nextDeadline == nil)
+  }
+
+  @Test("Refused and on probation, a follower joins when both are over")
+  func refusedOnProbation() {
+    var leader = LeaderHarness(inSync: [1, 2])
+    _ = leader.does(.appended(endOffset: Offset(10)))
+    _ = leader.passWithTimer(.seconds(31))
+    _ = leader.does(accepted(basis: 10, version: 11, inSync: [1]))
+    _ = leader.fetch(2, 10)
+    #expect(proposed(leader.passWithTimer(.seconds(3))) == [1, 2])
+    _ = leader.does(refused(.ineligibleReplica, basis: 11))
+    #expect(leader.machine.nextDeadline == leader.now + .seconds(2))
+    #expect(proposed(leader.passWithTimer(.seconds(2))) == [1, 2])
+  }
+
   @Test("A reassignment brings new replicas and takes old ones away; what is known of those that stay is kept")
   func reassignment() {
     var leader = LeaderHarness()

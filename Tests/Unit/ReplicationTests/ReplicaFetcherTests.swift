@@ -105,6 +105,21 @@ struct ReplicaFetcherTests {
     #expect(fetcher.does(fetcher.answered([]), .ready(2, position(8), notBefore: nil))?.keys == [2])
   }
 
+  @Test("Partitions whose flush hangs do not keep the others waiting, however many they are")
+  func hangingFlushes() {
+    var fetcher = FetcherHarness()
+    fetcher.open(5)
+    fetcher.does(fetcher.answered([1, 2, 3]))
+    fetcher.now = fetcher.now + .milliseconds(10)
+    #expect(fetcher.does(.timerFired)?.forgotten == [1, 2, 3])
+    #expect(fetcher.does(fetcher.answered([4])) == nil)
+    #expect(fetcher.machine.nextDeadline == fetcher.now + .milliseconds(10))
+    fetcher.now = fetcher.now + .milliseconds(10)
+    #expect(fetcher.does(.timerFired)?.forgotten == [4])
+    #expect(fetcher.does(fetcher.answered([])) == nil)
+    #expect(fetcher.machine.nextDeadline == fetcher.now + .milliseconds(10))
+  }
+
   @Test("With nothing but partitions that are being flushed it waits as long as they do")
   func allBusy() {
     var fetcher = FetcherHarness()

@@ -34,7 +34,7 @@ import Replication
       MutantCase(mutant: .acknowledgesEarly, faults: [], seedMax: 2),
       MutantCase(mutant: .countsUnflushed, faults: [], seedMax: 5) { $0.durability = .flushed },
       MutantCase(mutant: .claimsUnflushed, faults: [], seedMax: 5) { $0.durability = .flushed },
-      MutantCase(mutant: .shrinksBeforeCommitted, faults: [.throttle, .oneWayCut, .longDelay], seedMin: 20, seedMax: 40) {
+      MutantCase(mutant: .shrinksBeforeCommitted, faults: [.throttle, .oneWayCut, .longDelay], seedMax: 30) {
         $0.minInSync = 1
       },
       MutantCase(mutant: .ignoresProposedReplicas, faults: [.crash, .longDelay], seedMax: 30) { $0.minInSync = 1 },

@@ -1,25 +1,56 @@
-import Base
+package import Base
 package import Model
 
-/// The leader of one partition: which offset is committed, who waits for it, and when the log must be flushed.
+/// What a leader takes from the configuration.
+package struct LeaderSettings: Hashable, Sendable {
+  package var flushPolicy: FlushPolicy
+  /// `min.insync.replicas`; at most as many as there are replicas are ever asked for.
+  package var minInSyncReplicas: Int
+  /// `replica.lag.time.max.ms`.
+  package var lagTimeMax: Duration
+  /// Before a proposal whose outcome is open is sent again.
+  package var proposalBackoff: Duration
+  /// Before a replica that the controller refused is proposed again, unless its standing changes; and how long a copy of a request may
+  /// be under way.
+  package var proposalLifetime: Duration
+
+  package init(
+    flushPolicy: FlushPolicy, minInSyncReplicas: Int = 1, lagTimeMax: Duration = .seconds(30),
+    proposalBackoff: Duration = .milliseconds(50), proposalLifetime: Duration = .seconds(2)
+  ) {
+    self.flushPolicy = flushPolicy
+    self.minInSyncReplicas = minInSyncReplicas
+    self.lagTimeMax = lagTimeMax
+    self.proposalBackoff = proposalBackoff
+    self.proposalLifetime = proposalLifetime
+  }
+}
+
+/// The leader of one partition: what is committed, which replicas are in sync, who waits, and when the log must be flushed.
 ///
-/// The high watermark is the smallest offset up to which every in-sync replica holds the log in the sense of `FlushPolicy`; consumers
-/// read below it and `acks=all` waits for it. It never goes back while one leader leads. Until there are followers the
-/// in-sync replicas are the leader alone, so the watermark follows the leader's own progress.
+/// The high watermark is the smallest durable end over the *maximal* ISR: the replicas of the committed ISR and those of a proposal in
+/// flight, since any of them may be the next leader's (KIP-497). It moves only while the broker's lease lives and enough
+/// replicas are in sync, and never back while one leader leads. Consumers read below it and `acks=all` waits for it.
 ///
-/// `Token` names a waiting request; the machine hands it back in an effect exactly once, or never after it was cancelled.
-/// The machine orders nothing by it and never hashes it.
+/// One proposal is in flight at a time. Until its outcome is certain, its replicas count; an answer is matched by partition epoch.
+///
+/// `Token` names a waiting request; the machine hands it back in an effect exactly once, or never after it was cancelled. The machine
+/// orders nothing by it and never hashes it. A driver may compute `nextDeadline` lazily: it only moves when an input is handled.
 ///
 /// ```
-/// logStartOffset <= highWatermark <= durable end of every in-sync replica <= logEndOffset
-/// flushedOffset <= logEndOffset
+/// logStartOffset <= highWatermark <= logEndOffset, flushedOffset <= logEndOffset
+/// highWatermark' > highWatermark  =>  highWatermark' <= durable end of every replica of the maximal ISR
 /// ```
 package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
   package enum Input: Sendable {
     /// The first input: what an earlier run left unflushed is to be flushed now, since nothing else may ever ask for it.
     case began
-    /// This broker was made leader again, in a newer epoch.
-    case becameLeader(LeaderEpoch)
+    /// The metadata log says something of this partition. Older than what is known: ignored.
+    case registrationChanged(PartitionRegistration)
+    /// The metadata log says something of a broker. Of no interest if it holds no replica.
+    case standingChanged(BrokerStanding)
+    /// The lease reaches further than when `awaitLease` was asked for.
+    case leaseRenewed
     /// The log grew to `endOffset` (exclusive).
     case appended(endOffset: Offset)
     /// A flush begins; appends from here on need another one.
@@ -28,16 +59,31 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
     case flushed(upTo: Offset)
     /// Records below `offset` were deleted, by retention or by a client.
     case logStartAdvanced(to: Offset)
+    /// A transaction began or ended: the first offset that is not decided; nil if all are.
+    case firstUnstableOffsetChanged(Offset?)
+    /// A follower asks for records, `refusal(of:)` does not refuse it, and its log does not part from ours before `fetchOffset`.
+    case followerFetched(FollowerFetch)
+    /// A follower's fetch was answered: it knows the present high watermark.
+    case followerAnswered(NodeID)
+    /// There was nothing to answer: the fetch is to be woken when there is. A follower has one; an older one is woken at once.
+    case awaitFollowerFetch(Token, NodeID, from: Offset)
     /// A produce with `acks=all` is to be told when everything below `requiredOffset` is committed.
     case awaitCommit(Token, requiredOffset: Offset)
-    /// A fetch is to be woken when something at or after `offset` is committed.
-    case awaitFetch(Token, from: Offset)
+    /// A consumer's fetch is to be woken when it may read something at or after `offset`.
+    case awaitFetch(Token, from: Offset, seesUncommitted: Bool = true)
+    /// A deletion of records is to be told when all live replicas have deleted what is below `offset`.
+    case awaitLowWatermark(Token, offset: Offset)
     /// The produce gave up waiting.
     case cancelCommit(Token)
-    /// The fetch was answered from elsewhere or gave up.
+    /// The fetch, a consumer's or a follower's, was answered from elsewhere or gave up.
     case cancelFetch(Token)
-    /// The flush policy was changed by a config.
-    case flushPolicyChanged(FlushPolicy)
+    case cancelLowWatermark(Token)
+    /// The controller answered a proposal.
+    case proposalAnswered(ProposalAnswer)
+    /// A configuration was changed.
+    case settingsChanged(LeaderSettings)
+    /// `nextDeadline` has come.
+    case timerFired
     /// This broker no longer leads the partition, or its log failed: all who wait are told so with `error`.
     case resigned(ErrorCode)
   }
@@ -47,193 +93,210 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
     case highWatermarkAdvanced(to: Offset)
     /// The log should be flushed soon. Given once for all appends before the next `flushBegan`.
     case requestFlush
-    /// The produce's records are committed.
+    /// The produce's records are committed, or the deletion is complete.
     case acknowledge(Token)
-    /// The produce will not be committed here.
+    /// The request will not be fulfilled here.
     case fail(Token, ErrorCode)
-    /// The fetch has something to look at: new records, a new log start, or an error.
+    /// The fetch has something to look at: new records, a new high watermark or log start, or an error.
     case wake(Token)
+    /// The controller is to be asked for this ISR.
+    case propose(InSyncProposal)
+    /// `leaseRenewed` is to be given when the lease lives again. Asked for once.
+    case awaitLease
+    /// Something worth telling happened.
+    case trace(ReplicationEvent)
   }
 
-  private struct WaitingCommit: Sendable { var token: Token, requiredOffset: Offset }
-  private struct WaitingFetch: Sendable { var token: Token, offset: Offset }
+  struct WaitingOffset: Sendable { var token: Token, offset: Offset }
+  struct WaitingFetch: Sendable { var token: Token, offset: Offset, seesUncommitted: Bool }
+  struct ParkedFetch: Sendable { var token: Token, node: NodeID }
 
-  package private(set) var epoch: LeaderEpoch
+  package let node: NodeID
+  package internal(set) var epoch: LeaderEpoch
+  package internal(set) var partitionEpoch: PartitionEpoch
   /// Where the log ended when this epoch began: offsets from here on belong to it.
-  package private(set) var epochStartOffset: Offset
-  package private(set) var flushPolicy: FlushPolicy
-  package private(set) var logStartOffset: Offset
-  package private(set) var logEndOffset: Offset
-  package private(set) var flushedOffset: Offset
-  package private(set) var highWatermark: Offset
-  /// Not empty while leading; the leader's own id is always among them.
-  package private(set) var inSyncReplicas: [NodeID]
+  package internal(set) var epochStartOffset: Offset
+  package internal(set) var settings: LeaderSettings
+  package internal(set) var log: LogPositions
+  var firstUnstableOffset: Offset?
+  package internal(set) var assignedReplicas: [NodeID]
+  /// Every assigned replica but this one.
+  var followers: [FollowerProgress]
+  var pending: PendingProposal?
   /// Set once this broker stopped leading; every later wait fails with it.
-  package private(set) var resignation: ErrorCode?
+  package internal(set) var resignation: ErrorCode?
+  /// Who leads instead, if that is known.
+  package internal(set) var successor: LeaderHint?
   /// Whether a flush was requested that has not begun.
-  private var flushIsRequested = false
-  /// In the order of `requiredOffset`, since offsets are handed out in order.
-  private var commits: [WaitingCommit] = []
-  private var fetches: [WaitingFetch] = []
+  var flushIsRequested = false
+  /// Whether `awaitLease` was asked for.
+  var isAwaitingLease = false
+  var wasUnderMinInSync = false
+  /// In the order of their offsets, since offsets are handed out in order.
+  var commits: [WaitingOffset] = []
+  var fetches: [WaitingFetch] = []
+  /// One for each follower with a `parkedAt`.
+  var parked: [ParkedFetch] = []
+  var deletions: [WaitingOffset] = []
+  #if MUTANTS
+    package var mutant: Mutant?
+  #else
+    var mutant: Mutant? { nil }
+  #endif
 
   /// - Parameters:
-  ///   - highWatermark: the last checkpointed one; it is moved into what the log can vouch for.
+  ///   - registration: names this broker as the leader.
+  ///   - log: where it stands; the high watermark may be from a checkpoint.
+  ///   - standings: what is known of the brokers that hold replicas.
   package init(
-    leader: NodeID, epoch: LeaderEpoch, flushPolicy: FlushPolicy,
-    logStartOffset: Offset, logEndOffset: Offset, flushedOffset: Offset, highWatermark: Offset
+    node: NodeID, registration: PartitionRegistration, settings: LeaderSettings, log: LogPositions, standings: [BrokerStanding] = [],
+    now: Instant
   ) {
-    invariant(logStartOffset <= logEndOffset, "log starts at \(logStartOffset) and ends at \(logEndOffset)")
-    self.epoch = epoch
-    self.flushPolicy = flushPolicy
-    self.epochStartOffset = logEndOffset
-    self.logStartOffset = logStartOffset
-    self.logEndOffset = logEndOffset
-    self.flushedOffset = min(flushedOffset, logEndOffset)
-    self.inSyncReplicas = [leader]
-    self.highWatermark = logStartOffset
-    self.highWatermark = max(logStartOffset, min(max(highWatermark, self.committableOffset), logEndOffset))
-  }
-
-  /// The last stable offset: with no transaction open it is the high watermark.
-  package var lastStableOffset: Offset { self.highWatermark }
-
-  /// Nothing may be read at offsets this broker learnt of from an earlier leader until the watermark has passed them (KIP-207).
-  package var isCatchingUp: Bool { self.highWatermark < self.epochStartOffset }
-
-  /// How many requests wait, for limits and tests.
-  package var waitingCount: Int { self.commits.count + self.fetches.count }
-
-  /// Whether `acks=all` may be accepted when `min.insync.replicas` is `count`.
-  package func hasInSyncReplicas(_ count: Int) -> Bool { self.inSyncReplicas.count >= count }
-
-  package mutating func handle(_ input: Input, into effects: inout [Effect]) {
-    defer { self.checkInvariants() }
-    switch input {
-    case .began: self.requestFlushIfNeeded(into: &effects)
-    case .becameLeader(let epoch): self.becomeLeader(epoch, into: &effects)
-    case .appended(let endOffset): self.append(to: endOffset, into: &effects)
-    case .flushBegan: self.flushIsRequested = false
-    case .flushed(let offset):
-      // A flush that began before another may end after it.
-      self.flushedOffset = min(max(self.flushedOffset, offset), self.logEndOffset)
-      self.advanceHighWatermark(into: &effects)
-    case .logStartAdvanced(let offset): self.advanceLogStart(to: offset, into: &effects)
-    case .awaitCommit(let token, let requiredOffset): self.awaitCommit(token, requiredOffset, into: &effects)
-    case .awaitFetch(let token, let offset): self.awaitFetch(token, offset, into: &effects)
-    case .cancelCommit(let token): self.commits.removeAll { $0.token == token }
-    case .cancelFetch(let token): self.cancelFetch(token)
-    case .flushPolicyChanged(let policy):
-      self.flushPolicy = policy
-      self.requestFlushIfNeeded(into: &effects)
-      self.advanceHighWatermark(into: &effects)
-    case .resigned(let error): self.resign(error, into: &effects)
+    invariant(registration.leader == node, "node \(node) is to lead what node \(registration.leader) leads")
+    invariant(log.isOrdered, "a log out of order: \(log)")
+    self.node = node
+    self.epoch = registration.leaderEpoch
+    self.partitionEpoch = registration.partitionEpoch
+    self.settings = settings
+    self.log = log
+    self.epochStartOffset = log.logEndOffset
+    self.assignedReplicas = registration.assignedReplicas
+    self.followers = registration.assignedReplicas.filter { $0 != node }.map { follower in
+      FollowerProgress(
+        node: follower, isInSync: registration.inSyncReplicas.contains(follower), standing: standings.first { $0.node == follower },
+        now: now)
     }
   }
 
-  // MARK: - Inputs
-
-  private mutating func becomeLeader(_ epoch: LeaderEpoch, into effects: inout [Effect]) {
-    invariant(epoch >= self.epoch, "leader epoch \(epoch) after \(self.epoch)")
-    // A log whose disk failed does not come back with a new epoch.
-    if self.resignation == .kafkaStorageError { return }
-    if self.resignation == nil, epoch == self.epoch { return }
-    self.epoch = epoch
-    self.epochStartOffset = self.logEndOffset
-    self.resignation = nil
-    self.requestFlushIfNeeded(into: &effects)
-    // Those who wait named the epoch before, and have to hear that it is over.
-    self.wakeFetches(into: &effects) { _ in true }
-    self.advanceHighWatermark(into: &effects)
+  package mutating func handle(_ input: Input, now: Instant, lease: BrokerLease, into effects: inout [Effect]) {
+    defer { invariant(self.log.isOrdered, "a log out of order: \(self.log)") }
+    switch input {
+    case .began: self.begin(now, lease, into: &effects)
+    case .registrationChanged(let registration): self.change(to: registration, now, lease, into: &effects)
+    case .standingChanged(let standing): self.change(standing, now, lease, into: &effects)
+    case .leaseRenewed:
+      self.isAwaitingLease = false
+      self.advanceHighWatermark(now, lease, into: &effects)
+    case .appended(let endOffset): self.append(to: endOffset, now, lease, into: &effects)
+    case .flushBegan: self.flushIsRequested = false
+    case .flushed(let offset):
+      // A flush that began before another may end after it.
+      self.log.flushedOffset = min(max(self.log.flushedOffset, offset), self.log.logEndOffset)
+      self.advanceHighWatermark(now, lease, into: &effects)
+    case .logStartAdvanced(let offset): self.advanceLogStart(to: offset, into: &effects)
+    case .firstUnstableOffsetChanged(let offset):
+      self.firstUnstableOffset = offset
+      self.wakeReaders(into: &effects)
+    case .followerFetched(let fetch): self.observe(fetch, now, lease, into: &effects)
+    case .followerAnswered(let node):
+      if let index = self.index(of: node) { self.followers[index].sentHighWatermark = self.log.highWatermark }
+    case .awaitFollowerFetch(let token, let node, let offset): self.awaitFollowerFetch(token, node, offset, into: &effects)
+    case .awaitCommit(let token, let requiredOffset): self.awaitCommit(token, requiredOffset, now, lease, into: &effects)
+    case .awaitFetch(let token, let offset, let seesUncommitted): self.awaitFetch(token, offset, seesUncommitted, into: &effects)
+    case .awaitLowWatermark(let token, let offset): self.awaitLowWatermark(token, offset, into: &effects)
+    case .cancelCommit(let token): self.commits.removeAll { $0.token == token }
+    case .cancelFetch(let token): self.cancelFetch(token)
+    case .cancelLowWatermark(let token): self.deletions.removeAll { $0.token == token }
+    case .proposalAnswered(let answer): self.conclude(answer, now, lease, into: &effects)
+    case .settingsChanged(let settings): self.change(settings, now, lease, into: &effects)
+    case .timerFired: self.timerFired(now, lease, into: &effects)
+    case .resigned(let error): self.resign(error, successor: nil, into: &effects)
+    }
   }
 
-  private mutating func append(to endOffset: Offset, into effects: inout [Effect]) {
-    invariant(endOffset >= self.logEndOffset, "appended to \(endOffset), before the log's end \(self.logEndOffset)")
-    self.logEndOffset = endOffset
+  // MARK: - Beginning and ending
+
+  private mutating func begin(_ now: Instant, _ lease: BrokerLease, into effects: inout [Effect]) {
+    if self.mutant == .trustsOwnEnd { self.log.highWatermark = self.log.logEndOffset }
+    effects.append(.trace(.tookLeadership(self.epoch, logEndOffset: self.log.logEndOffset, highWatermark: self.log.highWatermark)))
     self.requestFlushIfNeeded(into: &effects)
-    self.advanceHighWatermark(into: &effects)
+    self.noteMinInSync(into: &effects)
+    self.advanceHighWatermark(now, lease, into: &effects)
+  }
+
+  private mutating func change(
+    to registration: PartitionRegistration, _ now: Instant, _ lease: BrokerLease, into effects: inout [Effect]
+  ) {
+    // A log whose disk failed does not come back with a new epoch.
+    guard registration.isNewer(than: self.epoch, self.partitionEpoch), self.resignation != .kafkaStorageError else { return }
+    guard registration.leader == self.node else {
+      self.partitionEpoch = registration.partitionEpoch
+      let successor = LeaderHint(node: registration.leader, epoch: registration.leaderEpoch)
+      return self.resign(.notLeaderOrFollower, successor: registration.leader == .none ? nil : successor, into: &effects)
+    }
+    let isNewEpoch = registration.leaderEpoch > self.epoch
+    if isNewEpoch {
+      self.epoch = registration.leaderEpoch
+      self.epochStartOffset = self.log.logEndOffset
+      self.resignation = nil
+      self.successor = nil
+      self.requestFlushIfNeeded(into: &effects)
+    }
+    self.adopt(registration, now, into: &effects)
+    if isNewEpoch {
+      for index in self.followers.indices { self.followers[index].beginEpoch(now: now) }
+      // Those who wait named the epoch before, and have to hear that it is over.
+      self.wakeAll(into: &effects)
+      effects.append(.trace(.tookLeadership(self.epoch, logEndOffset: self.log.logEndOffset, highWatermark: self.log.highWatermark)))
+    }
+    self.advanceHighWatermark(now, lease, into: &effects)
+    self.completeDeletions(into: &effects)
+  }
+
+  private mutating func resign(_ error: ErrorCode, successor: LeaderHint?, into effects: inout [Effect]) {
+    if let successor { self.successor = successor }
+    if self.resignation == .kafkaStorageError || self.resignation == error { return }
+    self.resignation = error
+    effects.append(.trace(.resigned(error, successor: self.successor)))
+    for waiting in self.commits { effects.append(.fail(waiting.token, error)) }
+    self.commits.removeAll()
+    for waiting in self.deletions { effects.append(.fail(waiting.token, error)) }
+    self.deletions.removeAll()
+    self.wakeAll(into: &effects)
+    self.dropProposal()
+  }
+
+  // MARK: - The log
+
+  private mutating func append(to endOffset: Offset, _ now: Instant, _ lease: BrokerLease, into effects: inout [Effect]) {
+    let oldEnd = self.log.logEndOffset
+    invariant(endOffset >= oldEnd, "appended to \(endOffset), before the log's end \(oldEnd)")
+    self.log.logEndOffset = endOffset
+    for index in self.followers.indices {
+      if self.mutant != .evictsOnFirstWrite { self.followers[index].append(after: oldEnd, now: now) }
+      if let offset = self.followers[index].parkedAt, offset < endOffset { self.wakeFollower(index, into: &effects) }
+    }
+    self.requestFlushIfNeeded(into: &effects)
+    self.advanceHighWatermark(now, lease, into: &effects)
   }
 
   private mutating func requestFlushIfNeeded(into effects: inout [Effect]) {
-    let unflushed = self.logEndOffset - self.flushedOffset
+    let unflushed = self.log.logEndOffset - self.log.flushedOffset
     guard !self.flushIsRequested, unflushed > 0 else { return }
-    guard self.flushPolicy.durability == .flushed || unflushed >= self.flushPolicy.unflushedRecordsMax else { return }
+    let policy = self.settings.flushPolicy
+    guard policy.durability == .flushed || unflushed >= policy.unflushedRecordsMax else { return }
     self.flushIsRequested = true
     effects.append(.requestFlush)
   }
 
   private mutating func advanceLogStart(to offset: Offset, into effects: inout [Effect]) {
-    invariant(offset <= self.highWatermark, "log start \(offset) beyond the high watermark \(self.highWatermark)")
-    guard offset > self.logStartOffset else { return }
-    self.logStartOffset = offset
+    invariant(offset <= self.log.highWatermark, "log start \(offset) beyond the high watermark \(self.log.highWatermark)")
+    guard offset > self.log.logStartOffset else { return }
+    self.log.logStartOffset = offset
     // A fetch that waits below the new start has to learn that its offset is out of range.
     self.wakeFetches(into: &effects) { $0.offset < offset }
+    self.wakeFollowers(into: &effects) { $0 < offset }
+    self.completeDeletions(into: &effects)
   }
 
-  private mutating func awaitCommit(_ token: Token, _ requiredOffset: Offset, into effects: inout [Effect]) {
-    if let resignation { return effects.append(.fail(token, resignation)) }
-    if requiredOffset <= self.highWatermark { return effects.append(.acknowledge(token)) }
-    // Duplicates wait for the offset of their first copy, which may lie below those that wait already.
-    var place = self.commits.endIndex
-    while place > 0, self.commits[place - 1].requiredOffset > requiredOffset { place -= 1 }
-    self.commits.insert(WaitingCommit(token: token, requiredOffset: requiredOffset), at: place)
+  private mutating func change(_ settings: LeaderSettings, _ now: Instant, _ lease: BrokerLease, into effects: inout [Effect]) {
+    self.settings = settings
+    self.requestFlushIfNeeded(into: &effects)
+    self.noteMinInSync(into: &effects)
+    self.advanceHighWatermark(now, lease, into: &effects)
   }
 
-  private mutating func awaitFetch(_ token: Token, _ offset: Offset, into effects: inout [Effect]) {
-    if self.resignation != nil || offset < self.highWatermark || offset < self.logStartOffset {
-      effects.append(.wake(token))
-    } else {
-      self.fetches.append(WaitingFetch(token: token, offset: offset))
-    }
-  }
-
-  private mutating func cancelFetch(_ token: Token) {
-    // Few wait on one partition; the order among them carries no meaning, so the last one fills the gap.
-    guard let place = self.fetches.firstIndex(where: { $0.token == token }) else { return }
-    self.fetches.swapAt(place, self.fetches.endIndex - 1)
-    self.fetches.removeLast()
-  }
-
-  private mutating func resign(_ error: ErrorCode, into effects: inout [Effect]) {
-    self.resignation = error
-    for waiting in self.commits { effects.append(.fail(waiting.token, error)) }
-    self.commits.removeAll()
-    self.wakeFetches(into: &effects) { _ in true }
-  }
-
-  // MARK: - The high watermark
-
-  /// The end of what every in-sync replica holds durably.
-  private var committableOffset: Offset {
-    switch self.flushPolicy.durability {
-    case .written: self.logEndOffset
-    case .flushed: self.flushedOffset
-    }
-  }
-
-  private mutating func advanceHighWatermark(into effects: inout [Effect]) {
-    let offset = self.committableOffset
-    guard self.resignation == nil, offset > self.highWatermark else { return }
-    self.highWatermark = offset
-    effects.append(.highWatermarkAdvanced(to: offset))
-    let ready = self.commits.firstIndex { $0.requiredOffset > offset } ?? self.commits.endIndex
-    if ready > 0 {
-      for waiting in self.commits[..<ready] { effects.append(.acknowledge(waiting.token)) }
-      self.commits.removeFirst(ready)
-    }
-    self.wakeFetches(into: &effects) { $0.offset < offset }
-  }
-
-  private mutating func wakeFetches(into effects: inout [Effect], where isReady: (WaitingFetch) -> Bool) {
-    if self.fetches.isEmpty { return }
-    for waiting in self.fetches where isReady(waiting) { effects.append(.wake(waiting.token)) }
-    self.fetches.removeAll(where: isReady)
-  }
-
-  private func checkInvariants() {
-    invariant(
-      self.logStartOffset <= self.highWatermark && self.highWatermark <= self.logEndOffset && self.flushedOffset <= self.logEndOffset,
-      "start \(self.logStartOffset), watermark \(self.highWatermark), flushed \(self.flushedOffset), end \(self.logEndOffset)")
-  }
+  func index(of node: NodeID) -> Int? { self.followers.firstIndex { $0.node == node } }
 }
 
 extension LeaderMachine.Effect: Hashable where Token: Hashable {}

@@ -1,23 +1,39 @@
+import Base
 import Model
 import Replication
 import Testing
 
 private typealias Machine = LeaderMachine<Int>
 
+/// A leader that is its partition's only replica.
 private func leader(
   _ durability: FlushPolicy.Durability, start: Int64 = 0, end: Int64 = 0, flushed: Int64 = 0, watermark: Int64 = 0,
   unflushedMax: Int64 = .max
 ) -> Machine {
-  Machine(
-    leader: NodeID(1), epoch: LeaderEpoch(3), flushPolicy: FlushPolicy(durability: durability, unflushedRecordsMax: unflushedMax),
-    logStartOffset: Offset(start), logEndOffset: Offset(end), flushedOffset: Offset(flushed), highWatermark: Offset(watermark))
+  var machine = Machine(
+    node: NodeID(1), registration: alone(epoch: 3),
+    settings: LeaderSettings(flushPolicy: FlushPolicy(durability: durability, unflushedRecordsMax: unflushedMax)),
+    log: LogPositions(
+      logStartOffset: Offset(start), logEndOffset: Offset(end), flushedOffset: Offset(flushed), highWatermark: Offset(watermark)),
+    now: .origin)
+  var effects: [Machine.Effect] = []
+  machine.handle(.began, now: .origin, lease: .unlimited, into: &effects)
+  if effects.contains(.requestFlush) { machine.handle(.flushBegan, now: .origin, lease: .unlimited, into: &effects) }
+  return machine
+}
+
+private func alone(epoch: Int32) -> PartitionRegistration {
+  PartitionRegistration(
+    leader: NodeID(1), leaderEpoch: LeaderEpoch(epoch), partitionEpoch: PartitionEpoch(epoch), assignedReplicas: [NodeID(1)],
+    inSyncReplicas: [NodeID(1)])
 }
 
 extension Machine {
+  /// What the inputs bring about, without what is only told.
   fileprivate mutating func effects(of inputs: Input...) -> [Effect] {
     var effects: [Effect] = []
-    for input in inputs { self.handle(input, into: &effects) }
-    return effects
+    for input in inputs { self.handle(input, now: .origin, lease: .unlimited, into: &effects) }
+    return effects.filter { if case .trace = $0 { false } else { true } }
   }
 }
 
@@ -121,15 +137,15 @@ struct LeaderMachineTests {
   func newEpoch() {
     var machine = leader(.written, end: 5, flushed: 5, watermark: 5)
     _ = machine.effects(of: .awaitFetch(1, from: Offset(5)), .appended(endOffset: Offset(5)))
-    #expect(machine.effects(of: .becameLeader(LeaderEpoch(3))) == [])
-    #expect(machine.effects(of: .becameLeader(LeaderEpoch(4))) == [.wake(1)])
+    #expect(machine.effects(of: .registrationChanged(alone(epoch: 3))) == [])
+    #expect(machine.effects(of: .registrationChanged(alone(epoch: 4))) == [.wake(1)])
     #expect(machine.epoch == LeaderEpoch(4))
     _ = machine.effects(of: .appended(endOffset: Offset(7)), .resigned(.notLeaderOrFollower))
     #expect(machine.effects(of: .awaitCommit(2, requiredOffset: Offset(9))) == [.fail(2, .notLeaderOrFollower)])
-    #expect(machine.effects(of: .becameLeader(LeaderEpoch(6))) == [])
+    #expect(machine.effects(of: .registrationChanged(alone(epoch: 6))) == [])
     #expect(machine.resignation == nil)
     #expect(machine.epochStartOffset == Offset(7))
-    _ = machine.effects(of: .resigned(.kafkaStorageError), .becameLeader(LeaderEpoch(7)))
+    _ = machine.effects(of: .resigned(.kafkaStorageError), .registrationChanged(alone(epoch: 7)))
     #expect(machine.resignation == .kafkaStorageError)
     #expect(machine.epoch == LeaderEpoch(6))
   }
@@ -157,11 +173,11 @@ struct LeaderMachineTests {
     var machine = leader(.flushed)
     _ = machine.effects(of: .appended(endOffset: Offset(5)), .awaitCommit(1, requiredOffset: Offset(5)))
     #expect(
-      machine.effects(of: .flushPolicyChanged(FlushPolicy(durability: .written))) == [
+      machine.effects(of: .settingsChanged(LeaderSettings(flushPolicy: FlushPolicy(durability: .written)))) == [
         .highWatermarkAdvanced(to: Offset(5)), .acknowledge(1),
       ])
     _ = machine.effects(of: .flushBegan)
-    #expect(machine.effects(of: .flushPolicyChanged(FlushPolicy(durability: .flushed))) == [.requestFlush])
+    #expect(machine.effects(of: .settingsChanged(LeaderSettings(flushPolicy: FlushPolicy(durability: .flushed)))) == [.requestFlush])
     #expect(machine.highWatermark == Offset(5))
   }
 

@@ -17,7 +17,7 @@ extension Partition {
       do throws(StorageError) {
         hasMoved = target > state.log.logStartOffset
         try state.log.advanceLogStart(to: target)
-        state.leader.handle(.logStartAdvanced(to: state.log.logStartOffset), into: &effects)
+        self.handle(.logStartAdvanced(to: state.log.logStartOffset), &state, &effects)
         return .success(state.log.logStartOffset)
       } catch {
         return .failure(.init(code: error.errorCode))
@@ -43,7 +43,7 @@ extension Partition {
     let outcome: Result<SegmentRemoval<Env.Disk>?, StorageError> = self.step { state, effects in
       do throws(StorageError) {
         let removal = try state.log.completeRetention(ticket, isCheckpointed: isCheckpointed)
-        state.leader.handle(.logStartAdvanced(to: state.log.logStartOffset), into: &effects)
+        self.handle(.logStartAdvanced(to: state.log.logStartOffset), &state, &effects)
         // Under the lock, as a deletion is: files are renamed by their paths, and a topic that is made anew has the same ones.
         do throws(DiskError) { try removal?.mark() } catch { throw .disk(error) }
         return .success(removal)

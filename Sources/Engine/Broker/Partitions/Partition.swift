@@ -56,26 +56,29 @@ final class Partition<Env: Environment>: Sendable {
     self.environment = environment
     self.syncer = syncer
     self.events = events
+    let positions = LogPositions(
+      logStartOffset: log.logStartOffset, logEndOffset: log.logEndOffset, flushedOffset: log.flushedOffset,
+      highWatermark: checkpointedHighWatermark ?? log.logStartOffset)
+    // A partition that nobody leads has a machine too, which is told so at once.
+    var registration = PartitionRegistration(image)
+    registration.leader = node
     let leader = Machine(
-      leader: node, epoch: image.leaderEpoch, flushPolicy: settings.flushPolicy, logStartOffset: log.logStartOffset,
-      logEndOffset: log.logEndOffset,
-      flushedOffset: log.flushedOffset, highWatermark: checkpointedHighWatermark ?? log.logStartOffset)
+      node: node, registration: registration, settings: LeaderSettings(flushPolicy: settings.flushPolicy), log: positions,
+      now: environment.now())
     self.state = Mutex(State(log: log, leader: leader, flushInterval: settings.flushInterval))
   }
 
   /// What the partition is told when it begins or its registration changes: whether this broker leads it, and in which epoch.
   func apply(_ image: PartitionImage, node: NodeID) {
     let event: BrokerEvent? = self.step { state, effects in
-      guard image.leader == node else {
-        if state.leader.resignation == nil { state.leader.handle(.resigned(.notLeaderOrFollower), into: &effects) }
+      let isNew = image.leader == node && (image.leaderEpoch > state.leader.epoch || state.leader.resignation != nil)
+      if isNew { state.log.beginLeaderEpoch(image.leaderEpoch) }
+      self.handle(.registrationChanged(PartitionRegistration(image)), &state, &effects)
+      if image.leader != node {
+        if state.leader.resignation == nil { self.handle(.resigned(.notLeaderOrFollower), &state, &effects) }
         return nil
       }
-      let isNew = image.leaderEpoch > state.leader.epoch || state.leader.resignation != nil
-      if isNew {
-        state.log.beginLeaderEpoch(image.leaderEpoch)
-        state.leader.handle(.becameLeader(image.leaderEpoch), into: &effects)
-      }
-      state.leader.handle(.began, into: &effects)
+      self.handle(.began, &state, &effects)
       return isNew ? Self.becameLeader(self.topicPartition, state.leader) : nil
     }
     if let event { self.events.record(event) }
@@ -91,7 +94,9 @@ final class Partition<Env: Environment>: Sendable {
     self.step { state, effects in
       state.log.config = settings.log
       state.flushInterval = settings.flushInterval
-      if state.leader.flushPolicy != flushPolicy { state.leader.handle(.flushPolicyChanged(flushPolicy), into: &effects) }
+      if state.leader.flushPolicy != flushPolicy {
+        self.handle(.settingsChanged(LeaderSettings(flushPolicy: flushPolicy)), &state, &effects)
+      }
     }
   }
 
@@ -115,11 +120,18 @@ final class Partition<Env: Environment>: Sendable {
     return result
   }
 
+  /// Steps the leader. The controller is part of this process, so its session with us cannot end before we do.
+  func handle(_ input: Machine.Input, _ state: inout State, _ effects: inout [Machine.Effect]) {
+    state.leader.handle(input, now: self.environment.now(), lease: .unlimited, into: &effects)
+  }
+
   private func perform(_ effects: [Machine.Effect]) {
     for effect in effects {
       switch effect {
       // Readers see it in the state; those who wait have effects of their own.
       case .highWatermarkAdvanced: continue
+      // This broker is the only replica: there is no ISR to change and no lease to wait for, and its own events tell the rest.
+      case .propose, .awaitLease, .trace: continue
       case .requestFlush: self.syncer.request(self)
       case .acknowledge(.produce(let produce, let place)): produce.settle(place, .none)
       case .fail(.produce(let produce, let place), let code): produce.settle(place, code)
@@ -134,7 +146,7 @@ final class Partition<Env: Environment>: Sendable {
     let isNews = self.step { state, effects in
       state.log.takeOffline(error.description)
       if state.leader.resignation != nil { return false }
-      state.leader.handle(.resigned(.kafkaStorageError), into: &effects)
+      self.handle(.resigned(.kafkaStorageError), &state, &effects)
       return true
     }
     if isNews { self.events.record(.partitionOffline(self.topicPartition, cause: error)) }
@@ -143,7 +155,7 @@ final class Partition<Env: Environment>: Sendable {
   /// Ends all waiting because the partition goes away or the broker stops.
   func resign(_ code: ErrorCode) {
     self.step { state, effects in
-      if state.leader.resignation == nil { state.leader.handle(.resigned(code), into: &effects) }
+      if state.leader.resignation == nil { self.handle(.resigned(code), &state, &effects) }
     }
   }
 
@@ -177,7 +189,7 @@ final class Partition<Env: Environment>: Sendable {
           header, batch: batch.bytes, leaderEpoch: state.leader.epoch, now: self.environment.wallClock())
         state.isRefusingAppends = false
         if !appended.isDuplicate {
-          state.leader.handle(.appended(endOffset: state.log.logEndOffset), into: &effects)
+          self.handle(.appended(endOffset: state.log.logEndOffset), &state, &effects)
           if let interval = state.flushInterval { self.scheduleFlush(after: interval, &state) }
         }
         let required = appended.lastOffset + 1
@@ -205,11 +217,11 @@ final class Partition<Env: Environment>: Sendable {
   }
 
   func awaitCommit(_ waiter: Waiter<Env>, _ offset: Offset) {
-    self.step { state, effects in state.leader.handle(.awaitCommit(waiter, requiredOffset: offset), into: &effects) }
+    self.step { state, effects in self.handle(.awaitCommit(waiter, requiredOffset: offset), &state, &effects) }
   }
 
   func cancelCommit(_ waiter: Waiter<Env>) {
-    self.step { state, effects in state.leader.handle(.cancelCommit(waiter), into: &effects) }
+    self.step { state, effects in self.handle(.cancelCommit(waiter), &state, &effects) }
   }
 
   // MARK: - Flush
@@ -232,7 +244,7 @@ final class Partition<Env: Environment>: Sendable {
     do throws(StorageError) {
       let ticket = try self.state.withLock { state throws(StorageError) in
         var none: [Machine.Effect] = []
-        state.leader.handle(.flushBegan, into: &none)
+        self.handle(.flushBegan, &state, &none)
         // Closed or deleted since it was asked for: whoever did that has seen to what was appended.
         return state.log.state == .online ? try state.log.beginFlush() : nil
       }
@@ -240,7 +252,7 @@ final class Partition<Env: Environment>: Sendable {
       self.step { state, effects in
         state.isFlushDeferred = false
         if let ticket { state.log.completeFlush(ticket) }
-        state.leader.handle(.flushed(upTo: state.log.flushedOffset), into: &effects)
+        self.handle(.flushed(upTo: state.log.flushedOffset), &state, &effects)
       }
     } catch {
       if error.isTransient { self.deferFlush(error) } else { self.fail(error) }
@@ -266,10 +278,10 @@ final class Partition<Env: Environment>: Sendable {
   // MARK: - Waiting fetches
 
   func awaitFetch(_ waiter: Waiter<Env>, from offset: Offset) {
-    self.step { state, effects in state.leader.handle(.awaitFetch(waiter, from: offset), into: &effects) }
+    self.step { state, effects in self.handle(.awaitFetch(waiter, from: offset), &state, &effects) }
   }
 
   func cancelFetch(_ waiter: Waiter<Env>) {
-    self.step { state, effects in state.leader.handle(.cancelFetch(waiter), into: &effects) }
+    self.step { state, effects in self.handle(.cancelFetch(waiter), &state, &effects) }
   }
 }

@@ -13,9 +13,6 @@ let common: [SwiftSetting] = [
 ]
 /// Cores never touch memory by hand, so the compiler is told to say so.
 let core: [SwiftSetting] = common + [.strictMemorySafety()]
-/// Deliberate bugs that a test may switch on, to prove that it would find them. No release build has them.
-let mutants: SwiftSetting = .define("MUTANTS", .when(configuration: .debug))
-
 /// Deliberate bugs that tests can switch on to see whether they are found. Release builds have none of them.
 let mutants: [SwiftSetting] = [.define("APUS_MUTANTS", .when(configuration: .debug))]
 
@@ -67,7 +64,7 @@ let package = Package(
     // Cores: pure machines.
     .target(name: "Metadata", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Metadata", swiftSettings: core),
     .target(name: "Replication", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Replication",
-      swiftSettings: core + [mutants]),
+      swiftSettings: core + mutants),
     .target(name: "LogCore", dependencies: ["Base", "Model", collections], path: "Sources/Cores/LogCore", swiftSettings: core),
     .target(name: "Election", dependencies: ["Base", "Model"], path: "Sources/Cores/Election", swiftSettings: core),
     .target(name: "Raft", dependencies: ["Base", "Model", "Election"], path: "Sources/Cores/Raft", swiftSettings: core + mutants),
@@ -117,7 +114,7 @@ let package = Package(
     .testTarget(name: "WiregenTests", dependencies: ["wiregen"], path: "Tests/Unit/WiregenTests", swiftSettings: common),
     .testTarget(name: "MetadataTests", dependencies: ["Base", "Model", "Metadata"], path: "Tests/Unit/MetadataTests", swiftSettings: common),
     .testTarget(name: "ReplicationTests", dependencies: ["Base", "Model", "Replication", "LogCore"], path: "Tests/Unit/ReplicationTests",
-      swiftSettings: common + [mutants]),
+      swiftSettings: common + mutants),
     .testTarget(name: "LogCoreTests", dependencies: ["Base", "Model", "LogCore"], path: "Tests/Unit/LogCoreTests", swiftSettings: common),
     .testTarget(name: "StorageTests",
       dependencies: ["Base", "Model", "Compression", "Records", "LogCore", "Environment", "Storage", "PosixDisk", "VirtualWorld", nioCore],

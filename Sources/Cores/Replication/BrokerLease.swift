@@ -29,7 +29,7 @@ package struct LeaseTerms: Hashable, Sendable {
 /// so from a broker that was fenced until that broker's metadata reaches past the fencing, so that no lease revives a lost leadership.
 package struct BrokerLease: Hashable, Sendable {
   package private(set) var expiry: Instant
-  #if MUTANTS
+  #if APUS_MUTANTS
     package var mutant: Mutant?
   #endif
 
@@ -49,7 +49,7 @@ package struct BrokerLease: Hashable, Sendable {
   package mutating func grant(sentAt: Instant, answeredAt: Instant, terms: LeaseTerms) -> Bool {
     invariant(sentAt <= answeredAt, "a heartbeat answered before it was sent")
     var start = sentAt
-    #if MUTANTS
+    #if APUS_MUTANTS
       if self.mutant == .leaseFromReceipt { start = answeredAt }
     #endif
     let expiry = start + terms.length

@@ -142,7 +142,7 @@ package struct FollowerMachine<Token: Equatable & Sendable>: Sendable {
   var failures = 0
   var cutCause = ReplicationEvent.TruncationCause.beyondLeaderEnd
   var fetches: [WaitingFetch] = []
-  #if MUTANTS
+  #if APUS_MUTANTS
     package var mutant: Mutant?
   #else
     var mutant: Mutant? { nil }

@@ -138,7 +138,7 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
   /// One for each follower with a `parkedAt`.
   var parked: [ParkedFetch] = []
   var deletions: [WaitingOffset] = []
-  #if MUTANTS
+  #if APUS_MUTANTS
     package var mutant: Mutant?
   #else
     var mutant: Mutant? { nil }

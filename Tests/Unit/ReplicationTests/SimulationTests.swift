@@ -33,7 +33,7 @@ struct SimulationTests {
     #expect(first.eventCount == second.eventCount)
   }
 
-  #if MUTANTS
+  #if APUS_MUTANTS
     @Test("Every deliberate bug is found", arguments: MutantCase.all)
     func mutants(_ bug: MutantCase) {
       #expect(bug.firstSeed() != nil)

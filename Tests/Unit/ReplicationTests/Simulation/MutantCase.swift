@@ -1,6 +1,6 @@
 import Replication
 
-#if MUTANTS
+#if APUS_MUTANTS
   /// A deliberate bug, the troubles that bring it to light, and within how many seeds.
   struct MutantCase: Sendable, CustomStringConvertible {
     var mutant: Mutant

@@ -106,7 +106,7 @@ final class Node {
   private func start() {
 
     self.lease = .none
-    #if MUTANTS
+    #if APUS_MUTANTS
       self.lease.mutant = self.world.profile.mutant
     #endif
     self.register()
@@ -247,7 +247,7 @@ final class Node {
       if replica.follower == nil {
         replica.follower = FollowerMachine<Int>(
           node: self.nodeID, settings: self.followerSettings, log: replica.positions, lastEpoch: replica.log.lastEpoch)
-        #if MUTANTS
+        #if APUS_MUTANTS
           replica.follower!.mutant = self.world.profile.mutant
         #endif
       }
@@ -267,7 +267,7 @@ final class Node {
     replica.leader = LeaderMachine<Int>(
       node: self.nodeID, registration: registration, settings: settings, log: replica.positions, standings: self.standings,
       now: self.now())
-    #if MUTANTS
+    #if APUS_MUTANTS
       replica.leader!.mutant = self.world.profile.mutant
     #endif
     self.stepLeader(replica, .began)

@@ -13,7 +13,9 @@ extension RaftDriver {
     let timeout = self.config.requestTimeout
     switch request {
     case .vote(let vote):
-      peer.call(Wire.VoteRequest(vote), timeout: timeout) { self.receive($0, id) { response, _ throws(QuorumMessageError) in try response.decoded() } }
+      peer.call(Wire.VoteRequest(vote), timeout: timeout) {
+        self.receive($0, id) { response, _ throws(QuorumMessageError) in try response.decoded() }
+      }
     case .beginQuorum(let begin):
       peer.call(BeginQuorumEpochRequest(begin), timeout: timeout) {
         self.receive($0, id) { response, _ throws(QuorumMessageError) in try response.decoded() }

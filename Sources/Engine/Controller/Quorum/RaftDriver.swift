@@ -188,7 +188,8 @@ package final class RaftDriver<Env: Environment>: Sendable {
       state.refusal = nil
       self.take(.propose(payload, count: Int64(records.count), term: Term(epoch.rawValue)), &state, &aftermath)
       if let refusal = state.refusal {
-        return (.failure(MetadataLogError("this node does not lead the quorum in epoch \(epoch), or too much waits", code: refusal)), aftermath)
+        let reason = "this node does not lead the quorum in epoch \(epoch), or too much waits"
+        return (.failure(MetadataLogError(reason, code: refusal)), aftermath)
       }
       if state.hasFailed { return (.failure(MetadataLogError("the metadata log has failed")), aftermath) }
       return (.success(start), aftermath)

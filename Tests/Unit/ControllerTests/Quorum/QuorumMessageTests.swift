@@ -76,7 +76,8 @@ import Wire
     let address = version >= 16 ? Address(host: "c3", port: 9093) : nil
     let status = QuorumStatus(error: .none, term: Term(7), leader: NodeID(3), leaderAddress: address)
     let contents: [(FetchAnswer<EntryRange>.Content, FetchAnswer<EntryRun>.Content)] = [
-      (.nothing, .nothing), (.diverging(LogEnd(term: Term(5), index: LogIndex(50))), .diverging(LogEnd(term: Term(5), index: LogIndex(50)))),
+      (.nothing, .nothing),
+      (.diverging(LogEnd(term: Term(5), index: LogIndex(50))), .diverging(LogEnd(term: Term(5), index: LogIndex(50)))),
       (.snapshot(LogEnd(term: Term(4), index: LogIndex(40))), .snapshot(LogEnd(term: Term(4), index: LogIndex(40)))),
     ]
     for (sent, received) in contents {

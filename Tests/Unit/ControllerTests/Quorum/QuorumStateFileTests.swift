@@ -52,7 +52,8 @@ import VirtualWorld
       self.disk.contents(of: "log/quorum-state").map { String(decoding: $0, as: UTF8.self) }
         == #"{"leaderId":9991,"leaderEpoch":15,"votedId":9990,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAQ","data_version":1}"#)
     try self.put(
-      #"{"clusterId":"","leaderId":1,"leaderEpoch":2,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1},{"voterId":2}],"data_version":0}"#)
+      #"{"clusterId":"","leaderId":1,"leaderEpoch":2,"votedId":-1,"appliedOffset":0,"#
+        + #""currentVoters":[{"voterId":1},{"voterId":2}],"data_version":0}"#)
     #expect(try self.file.read() == HardState(term: Term(2), leader: NodeID(1)))
   }
 

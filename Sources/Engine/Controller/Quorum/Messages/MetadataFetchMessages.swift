@@ -94,6 +94,7 @@ extension FetchResponse {
       status,
       .fetch(
         FetchAnswer(
-          highWatermark: LogIndex(max(0, partition.highWatermark)), logStart: LogIndex(max(0, partition.logStartOffset)), content: content)))
+          highWatermark: LogIndex(max(0, partition.highWatermark)), logStart: LogIndex(max(0, partition.logStartOffset)),
+          content: content)))
   }
 }

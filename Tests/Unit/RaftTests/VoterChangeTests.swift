@@ -115,6 +115,29 @@ struct VoterChangeTests {
     #expect(follower.ask(Self.remove(3))?.status.error == .notLeaderOrFollower)
   }
 
+  @Test("Whoever waits for a change when its leader steps down is told; what is in the log stays there")
+  func steppedDown() {
+    var replica = Self.leader()
+    let request = replica.begin(Self.remove(3))
+    replica.sync()
+    replica.ask(.vote(Replica.vote(2, 2, log: (1, 4))))
+    #expect(replica.machine.role == .unattached)
+    #expect(replica.answer(to: request)?.status.error == .notLeaderOrFollower)
+    #expect(replica.machine.log.voters == Replica.voters([1, 2]))
+  }
+
+  @Test("A change that is asked for while versions are being asked, and answers that come too late, change nothing")
+  func lateVersions() {
+    var replica = Self.leader()
+    let request = replica.begin(Self.add(4))
+    replica.ask(.fetch(Replica.fetch(2, 1, (1, 3), watermark: 3)))
+    replica.pass(.milliseconds(2000))
+    #expect(replica.answer(to: request)?.status.error == .requestTimedOut)
+    Self.tellVersions(&replica)
+    #expect(replica.machine.log.voters == Replica.voters([1, 2, 3]))
+    #expect(replica.traces.contains(.answerIgnored(nil, .unexpected)))
+  }
+
   @Test("The last voter stays")
   func lastVoter() {
     var replica = Replica(1, voters: [1])

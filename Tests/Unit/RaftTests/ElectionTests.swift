@@ -163,7 +163,8 @@ struct ElectionTests {
     replica.pass(.milliseconds(1))
     let before = replica.machine.hardState
     for status in [
-      QuorumStatus(term: Term(5), leader: NodeID(9), leaderAddress: Replica.address(9)), QuorumStatus(error: .fencedLeaderEpoch, term: .max),
+      QuorumStatus(term: Term(5), leader: NodeID(9), leaderAddress: Replica.address(9)),
+      QuorumStatus(error: .fencedLeaderEpoch, term: .max),
     ] {
       replica.reply(from: 2, .fetch, status)
       #expect(replica.traces == [.answerIgnored(.fetch, .malformed)])

@@ -179,6 +179,8 @@ extension SimWorld {
     let id = LogEnd(term: term, index: applied)
     let version = machine.log.versionHistory.value(below: applied)
     let voters = machine.log.voterHistory.value(below: applied)
+    // Below the first voters in the log only those formatted with them know any: snapshots of one state would not be the same.
+    if voters.isEmpty { return }
     let info = SnapshotInfo(id: id, byteCount: 20 + applied.rawValue % 100)
     let summary = SnapshotSummary(info: info, voters: self.plan.isDynamic ? voters : nil, version: version)
     let snapshot = SimSnapshot(summary: summary, digest: self.nodes[node].digest)

@@ -33,6 +33,26 @@ struct SimulationTests {
     #expect(counts.readsConfirmed > 0 && counts.staleTokens > 0 && counts.refused > 0)
   }
 
+  struct Regression: CustomTestStringConvertible {
+    var seed: UInt64
+    var story: String
+    var testDescription: String { "seed \(self.seed): \(self.story)" }
+  }
+
+  static let regressions = [
+    Regression(seed: 45, story: "behind a snapshot the log forgot its term, and told followers to cut what is committed"),
+    Regression(seed: 32, story: "a leader that removed itself died; only it had the newest entries, and it did not stand"),
+    Regression(seed: 1794, story: "a replica with the newest entries was a voter by another's log only, and did not stand"),
+    Regression(seed: 21, story: "replicas that had lost a leader sent one another back to it, for ever"),
+    Regression(seed: 567, story: "the same with a leader whose disk was replaced"),
+  ]
+
+  @Test("What was found once", arguments: regressions)
+  func regression(_ regression: Regression) {
+    let run = SimRun(seed: regression.seed)
+    if run.violation != nil { Issue.record("\(SimRun.story(of: regression.seed))") }
+  }
+
   @Test("Reads stay linearizable with leaders that do not know that they are deposed", arguments: 0..<20 as Range<UInt64>)
   func reads(_ seed: UInt64) {
     let run = SimRun(seed: seed, focus: .reads)

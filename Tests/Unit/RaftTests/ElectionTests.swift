@@ -142,6 +142,50 @@ struct ElectionTests {
     #expect(replica.machine.hardState == before)
   }
 
+  @Test("An answer that names this very replica as the leader of a term it does not lead is not believed")
+  func forgedLeader() {
+    var replica = Replica(1)
+    replica.follow(2, term: 1)
+    replica.pass(.milliseconds(1))
+    let before = replica.machine.hardState
+    for term in [1, 5] as [Int32] {
+      replica.reply(from: 2, .fetch, QuorumStatus(term: Term(term), leader: NodeID(1), leaderAddress: Replica.address(1)))
+      #expect(replica.traces == [.answerIgnored(.fetch, .conflictingLeader)])
+      #expect(replica.machine.hardState == before && replica.machine.role == .follower)
+      replica.pass(.milliseconds(20))
+    }
+  }
+
+  @Test("With voters from the configuration a stranger is no leader, whoever says so; and no term is the last one")
+  func strangeLeader() {
+    var replica = Replica(1, version: .staticVoters)
+    replica.follow(2, term: 1)
+    replica.pass(.milliseconds(1))
+    let before = replica.machine.hardState
+    for status in [
+      QuorumStatus(term: Term(5), leader: NodeID(9), leaderAddress: Replica.address(9)),
+      QuorumStatus(error: .fencedLeaderEpoch, term: .max),
+    ] {
+      replica.reply(from: 2, .fetch, status)
+      #expect(replica.traces == [.answerIgnored(.fetch, .malformed)])
+      #expect(replica.machine.hardState == before && replica.machine.role == .follower)
+      replica.pass(.milliseconds(20))
+    }
+    #expect(replica.ask(.beginQuorum(Replica.begin(9, 5)))?.status.error == .inconsistentVoterSet)
+  }
+
+  @Test("A higher term without a leader, or with one that cannot be reached, is learnt all the same")
+  func higherTermAlone() {
+    for status in [QuorumStatus(error: .fencedLeaderEpoch, term: Term(5)), QuorumStatus(term: Term(5), leader: NodeID(9))] {
+      var replica = Replica(1)
+      replica.follow(2, term: 1)
+      replica.pass(.milliseconds(1))
+      replica.reply(from: 2, .fetch, status)
+      #expect(replica.machine.role == .unattached)
+      #expect(replica.machine.hardState == HardState(term: Term(5)))
+    }
+  }
+
   @Test("Replicas that do not hear a leader do not send others to it")
   func rumours() {
     var replica = Replica(1, state: HardState(term: Term(1), leader: NodeID(2)))

@@ -37,6 +37,15 @@ struct FollowerTests {
     #expect(Self.position(replica) == LogEnd(term: Term(3), index: LogIndex(4)))
   }
 
+  @Test("A new term begins without a vote, and within one term the vote stays when the leader becomes known")
+  func votesAndLeaders() {
+    var replica = Replica(1, state: HardState(term: Term(3), votedFor: Replica.key(3)))
+    replica.follow(2, term: 3)
+    #expect(replica.machine.hardState == HardState(term: Term(3), votedFor: Replica.key(3), leader: NodeID(2)))
+    replica.follow(3, term: 4)
+    #expect(replica.machine.hardState == HardState(term: Term(4), leader: NodeID(3)))
+  }
+
   @Test("Cuts its log where the leader's parts from it, and goes on from there once the cut is on disk")
   func truncation() {
     var replica = Self.follower([(1, 3), (2, 4)])

@@ -40,6 +40,18 @@ struct LeaderTests {
     #expect(replica.machine.log.durableEnd == LogIndex(3))
   }
 
+  @Test("The completion of a write completes the older ones with it, and theirs come too late")
+  func writesInOrder() {
+    var replica = Self.leader()
+    replica.take(.propose(PayloadID(1), count: 1, term: Term(1)))
+    let older = replica.effects.appends[0].token
+    replica.take(.propose(PayloadID(2), count: 1, term: Term(1)))
+    let newer = replica.effects.appends[0].token
+    replica.take(.logPersisted(newer))
+    #expect(replica.machine.log.durableEnd == LogIndex(5))
+    #expect(replica.take(.logPersisted(older)) == [.trace(.stalePersistToken)])
+  }
+
   @Test("Entries of earlier terms are committed only together with one of its own")
   func ownTerm() {
     var replica = Replica(1, state: HardState(term: Term(2)), log: Replica.log([(1, 2), (2, 3)]))

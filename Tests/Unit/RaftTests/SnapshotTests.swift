@@ -65,6 +65,20 @@ struct SnapshotTests {
     #expect(follower.ask(Self.request(0))?.status.error == .notLeaderOrFollower)
   }
 
+  @Test("A snapshot older than the log's start is served no more, a newer one is offered at once")
+  func newerSnapshot() {
+    var replica = Self.leader()
+    replica.take(.propose(PayloadID(1), count: 2, term: Term(1)))
+    replica.sync()
+    replica.ask(.fetch(Replica.fetch(2, 1, (1, 5))))
+    let newer = LogEnd(term: Term(1), index: LogIndex(5))
+    replica.take(.snapshotTaken(SnapshotInfo(id: newer, byteCount: 7)))
+    #expect(replica.ask(Self.request(0))?.status.error == ErrorCode.none, "both are there until the log begins at the newer one")
+    #expect(LeaderTests.content(replica.ask(.fetch(Replica.fetch(3, 1, (0, 0))))) == .snapshot(newer))
+    replica.take(.prefixExpendable(to: newer))
+    #expect(replica.ask(Self.request(0))?.status.error == .snapshotNotFound)
+  }
+
   /// Sent to the snapshot by its leader, node 2 in term 3.
   static func downloading() -> Replica {
     var replica = FollowerTests.follower()

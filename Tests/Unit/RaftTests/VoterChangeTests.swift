@@ -94,6 +94,23 @@ struct VoterChangeTests {
     #expect(replica.machine.log.voters == Replica.voters([1, 2, 3]))
   }
 
+  @Test("A new voter that fetches and lacks entries has to wait until it has them")
+  func laggingBehind() {
+    var replica = LeaderTests.leader()
+    replica.ask(.fetch(Replica.fetch(2, 1, (1, 3))))
+    replica.ask(.fetch(Replica.fetch(4, 1, (1, 1))))
+    let early = replica.begin(Self.add(4))
+    Self.tellVersions(&replica)
+    #expect(replica.answer(to: early)?.status.error == .requestTimedOut)
+    #expect(replica.traces.contains(.requestRefused(.addVoter, .requestTimedOut, .notCaughtUp)))
+    // A leader that gets entries all the time is never reached: to have what it had at the fetch before is enough.
+    replica.take(.propose(PayloadID(1), count: 1, term: Term(1)))
+    replica.ask(.fetch(Replica.fetch(4, 1, (1, 3))))
+    _ = replica.begin(Self.add(4))
+    Self.tellVersions(&replica)
+    #expect(replica.machine.log.voters == Replica.voters([1, 2, 3, 4]))
+  }
+
   @Test("Requests that name no replica, no reachable endpoint or another cluster are refused")
   func malformed() {
     var replica = Self.leader()
@@ -113,6 +130,29 @@ struct VoterChangeTests {
     var follower = Replica(1)
     follower.follow(2, term: 1)
     #expect(follower.ask(Self.remove(3))?.status.error == .notLeaderOrFollower)
+  }
+
+  @Test("Whoever waits for a change when its leader steps down is told; what is in the log stays there")
+  func steppedDown() {
+    var replica = Self.leader()
+    let request = replica.begin(Self.remove(3))
+    replica.sync()
+    replica.ask(.vote(Replica.vote(2, 2, log: (1, 4))))
+    #expect(replica.machine.role == .unattached)
+    #expect(replica.answer(to: request)?.status.error == .notLeaderOrFollower)
+    #expect(replica.machine.log.voters == Replica.voters([1, 2]))
+  }
+
+  @Test("A change that is asked for while versions are being asked, and answers that come too late, change nothing")
+  func lateVersions() {
+    var replica = Self.leader()
+    let request = replica.begin(Self.add(4))
+    replica.ask(.fetch(Replica.fetch(2, 1, (1, 3), watermark: 3)))
+    replica.pass(.milliseconds(2000))
+    #expect(replica.answer(to: request)?.status.error == .requestTimedOut)
+    Self.tellVersions(&replica)
+    #expect(replica.machine.log.voters == Replica.voters([1, 2, 3]))
+    #expect(replica.traces.contains(.answerIgnored(nil, .unexpected)))
   }
 
   @Test("The last voter stays")

@@ -179,8 +179,11 @@ struct HighWatermarkTests {
     #expect(leader.fetch(3, 10, start: 5) == [.acknowledge(1)])
     #expect(leader.does(.logStartAdvanced(to: Offset(7)), .awaitLowWatermark(2, offset: Offset(7))) == [])
     _ = leader.fetch(2, 10, start: 7)
-    // Nobody waits for the dead.
+    // Nobody waits for the dead, or for who is a replica no more.
     #expect(leader.does(.standingChanged(LeaderHarness.standing(3, isFenced: true))) == [.acknowledge(2)])
+    _ = leader.does(.logStartAdvanced(to: Offset(9)), .awaitLowWatermark(3, offset: Offset(9)))
+    #expect(
+      leader.does(.registrationChanged(LeaderHarness.registration(version: 11, replicas: [1, 3], inSync: [1, 3]))) == [.acknowledge(3)])
   }
 
   @Test("A consumer is sent to a replica in its rack that is in sync, live, and holds the offset (KIP-392)")

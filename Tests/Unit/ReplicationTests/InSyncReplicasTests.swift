@@ -213,6 +213,18 @@ struct InSyncReplicasTests {
     #expect(leader.machine.nextDeadline == nil)
   }
 
+  @Test("Nor is the end of a refusal, if the follower lags by then")
+  func noBusyTimerAfterRefusal() {
+    var leader = LeaderHarness(durability: .flushed, inSync: [1])
+    _ = leader.fetch(2, 0)
+    _ = leader.does(refused(.ineligibleReplica), .appended(endOffset: Offset(10)))
+    #expect(leader.machine.nextDeadline == leader.now + .seconds(2))
+    leader.pass(.seconds(60))
+    #expect(proposed(leader.does(.timerFired)) == nil)
+    #expect(leader.machine.nextDeadline == nil)
+    #expect(proposed(leader.fetch(2, 10)) == [1, 2])
+  }
+
   @Test("Refused and on probation, a follower joins when both are over")
   func refusedOnProbation() {
     var leader = LeaderHarness(inSync: [1, 2])

@@ -68,6 +68,15 @@ struct InSyncReplicasTests {
     #expect(proposed(leader.passWithTimer(.seconds(31))) == [1])
   }
 
+  @Test("Whom the controller has put among the in-sync replicas gets the whole time from then")
+  func putInSync() {
+    var leader = LeaderHarness(inSync: [1])
+    _ = leader.does(.appended(endOffset: Offset(10)))
+    leader.pass(.seconds(60))
+    _ = leader.does(.registrationChanged(LeaderHarness.registration(version: 11, inSync: [1, 2])))
+    #expect(leader.machine.nextDeadline == leader.now + .seconds(30) + .nanoseconds(1))
+  }
+
   // MARK: - Joining
 
   @Test("A follower joins when it has reached the high watermark and where the leader's epoch began")

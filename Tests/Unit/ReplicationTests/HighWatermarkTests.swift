@@ -58,6 +58,9 @@ struct HighWatermarkTests {
   @Test("A new leader says nothing of the latest offset until it has committed what it found (KIP-207)")
   func catchingUp() {
     var leader = LeaderHarness(end: 10, watermark: 6)
+    #expect(leader.events == [.tookLeadership(LeaderEpoch(5), logEndOffset: Offset(10), highWatermark: Offset(6))])
+    #expect(leader.does(.began) == [])
+    #expect(leader.events == [])
     #expect(leader.machine.refusalOfLatest(now: leader.now, lease: .unlimited) == .offsetNotAvailable)
     _ = leader.fetch(2, 10)
     _ = leader.fetch(3, 9)

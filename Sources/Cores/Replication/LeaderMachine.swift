@@ -43,7 +43,8 @@ package struct LeaderSettings: Hashable, Sendable {
 /// ```
 package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
   package enum Input: Sendable {
-    /// The first input: what an earlier run left unflushed is to be flushed now, since nothing else may ever ask for it.
+    /// The first input: what an earlier run left unflushed is to be flushed now, since nothing else may ever ask for it. Again it asks
+    /// for that only.
     case began
     /// The metadata log says something of this partition. Older than what is known: ignored.
     case registrationChanged(PartitionRegistration)
@@ -132,6 +133,7 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
   /// Whether `awaitLease` was asked for.
   var isAwaitingLease = false
   var wasUnderMinInSync = false
+  var hasBegun = false
   /// In the order of their offsets, since offsets are handed out in order.
   var commits: [WaitingOffset] = []
   var fetches: [WaitingFetch] = []
@@ -208,7 +210,10 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
 
   private mutating func begin(_ now: Instant, _ lease: BrokerLease, into effects: inout [Effect]) {
     if self.mutant == .trustsOwnEnd { self.log.highWatermark = self.log.logEndOffset }
-    effects.append(.trace(.tookLeadership(self.epoch, logEndOffset: self.log.logEndOffset, highWatermark: self.log.highWatermark)))
+    if !self.hasBegun {
+      self.hasBegun = true
+      effects.append(.trace(.tookLeadership(self.epoch, logEndOffset: self.log.logEndOffset, highWatermark: self.log.highWatermark)))
+    }
     self.requestFlushIfNeeded(into: &effects)
     self.noteMinInSync(into: &effects)
     self.advanceHighWatermark(now, lease, into: &effects)

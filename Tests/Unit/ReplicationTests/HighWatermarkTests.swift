@@ -58,6 +58,9 @@ struct HighWatermarkTests {
   @Test("A new leader says nothing of the latest offset until it has committed what it found (KIP-207)")
   func catchingUp() {
     var leader = LeaderHarness(end: 10, watermark: 6)
+    #expect(leader.events == [.tookLeadership(LeaderEpoch(5), logEndOffset: Offset(10), highWatermark: Offset(6))])
+    #expect(leader.does(.began) == [])
+    #expect(leader.events == [])
     #expect(leader.machine.refusalOfLatest(now: leader.now, lease: .unlimited) == .offsetNotAvailable)
     _ = leader.fetch(2, 10)
     _ = leader.fetch(3, 9)
@@ -179,8 +182,11 @@ struct HighWatermarkTests {
     #expect(leader.fetch(3, 10, start: 5) == [.acknowledge(1)])
     #expect(leader.does(.logStartAdvanced(to: Offset(7)), .awaitLowWatermark(2, offset: Offset(7))) == [])
     _ = leader.fetch(2, 10, start: 7)
-    // Nobody waits for the dead.
+    // Nobody waits for the dead, or for who is a replica no more.
     #expect(leader.does(.standingChanged(LeaderHarness.standing(3, isFenced: true))) == [.acknowledge(2)])
+    _ = leader.does(.logStartAdvanced(to: Offset(9)), .awaitLowWatermark(3, offset: Offset(9)))
+    #expect(
+      leader.does(.registrationChanged(LeaderHarness.registration(version: 11, replicas: [1, 3], inSync: [1, 3]))) == [.acknowledge(3)])
   }
 
   @Test("A consumer is sent to a replica in its rack that is in sync, live, and holds the offset (KIP-392)")

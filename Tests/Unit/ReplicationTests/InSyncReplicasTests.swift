@@ -68,6 +68,15 @@ struct InSyncReplicasTests {
     #expect(proposed(leader.passWithTimer(.seconds(31))) == [1])
   }
 
+  @Test("Whom the controller has put among the in-sync replicas gets the whole time from then")
+  func putInSync() {
+    var leader = LeaderHarness(inSync: [1])
+    _ = leader.does(.appended(endOffset: Offset(10)))
+    leader.pass(.seconds(60))
+    _ = leader.does(.registrationChanged(LeaderHarness.registration(version: 11, inSync: [1, 2])))
+    #expect(leader.machine.nextDeadline == leader.now + .seconds(30) + .nanoseconds(1))
+  }
+
   // MARK: - Joining
 
   @Test("A follower joins when it has reached the high watermark and where the leader's epoch began")
@@ -211,6 +220,18 @@ struct InSyncReplicasTests {
     leader.pass(.seconds(60))
     #expect(proposed(leader.does(.timerFired)) == nil)
     #expect(leader.machine.nextDeadline == nil)
+  }
+
+  @Test("Nor is the end of a refusal, if the follower lags by then")
+  func noBusyTimerAfterRefusal() {
+    var leader = LeaderHarness(durability: .flushed, inSync: [1])
+    _ = leader.fetch(2, 0)
+    _ = leader.does(refused(.ineligibleReplica), .appended(endOffset: Offset(10)))
+    #expect(leader.machine.nextDeadline == leader.now + .seconds(2))
+    leader.pass(.seconds(60))
+    #expect(proposed(leader.does(.timerFired)) == nil)
+    #expect(leader.machine.nextDeadline == nil)
+    #expect(proposed(leader.fetch(2, 10)) == [1, 2])
   }
 
   @Test("Refused and on probation, a follower joins when both are over")

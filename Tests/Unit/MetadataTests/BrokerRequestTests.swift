@@ -7,7 +7,7 @@ import Testing
   @Test func theEpochIsTheOffsetOfTheRegistration() throws {
     var harness = MachineHarness()
     let epoch = try harness.run(MachineHarness.registration(1))
-    #expect(epoch == BrokerEpoch(1))  // behind the feature record
+    #expect(epoch == BrokerEpoch(3))  // behind the records that every log begins with
     let broker = try #require(harness.image.broker(NodeID(1)))
     #expect(broker.epoch == epoch)
     #expect(broker.isFenced)

@@ -1,0 +1,194 @@
+import Base
+import Model
+import Testing
+
+@testable import Metadata
+
+/// Random lives of a cluster, step by step, with everything checked after each decision (`ClusterWorld+Checks`) and, once all brokers are
+/// back, that everything comes to rest.
+@Suite struct ControllerModelTests {
+  static let seeds = 60 as UInt64
+  static let steps = 400
+
+  @Test(arguments: 0..<Self.seeds) func anyLife(_ seed: UInt64) {
+    let world = Self.live(seed: seed, mutant: nil)
+    #expect(world.violations.isEmpty, "seed \(seed)")
+  }
+
+  /// The same seed gives the same life.
+  @Test func livesCanBeRepeated() {
+    for seed in 0..<3 as Range<UInt64> {
+      #expect(Self.live(seed: seed, mutant: nil).harness.log == Self.live(seed: seed, mutant: nil).harness.log)
+    }
+  }
+
+  /// Tests nothing of its own: says that the lives are full enough.
+  @Test func muchHappens() {
+    var counts: [String: Int] = [:]
+    for seed in 0..<Self.seeds { counts.merge(Self.live(seed: seed, mutant: nil).counts) { $0 + $1 } }
+    let needed = [
+      "start", "crash", "clean registration", "unclean registration", "impostor", "unfenced", "orderly stop", "AlterPartition",
+      "AlterPartition INVALID_UPDATE_VERSION", "AlterPartition FENCED_LEADER_EPOCH", "AlterPartition INELIGIBLE_REPLICA",
+      "sessionEnded", "processDead", "unclean election", "controller change", "probe of a suspect", "leader lost",
+      "registration refused: DUPLICATE_BROKER_REGISTRATION", "brokerFenced", "brokerUnfenced", "controlledShutdown", "brokerUnregistered",
+      "uncleanShutdown", "isrShrink", "isrExpand", "leaderRecovered", "preferredElection", "lastKnownLeaderElection", "uncleanElection",
+      "reassignmentStarted", "reassignmentCompleted", "reassignmentCancelled", "minInSyncReplicasChanged",
+    ]
+    for what in needed { #expect(counts[what, default: 0] >= 5, "\(what): \(counts[what, default: 0])") }
+  }
+
+  #if DEBUG
+    /// Each mistake is noticed within as many lives as the other test lives.
+    @Test(arguments: ControllerMutant.allCases) func mutantsAreFound(_ mutant: ControllerMutant) {
+      let finder = (0..<Self.seeds).first { !Self.live(seed: $0, mutant: mutant).violations.isEmpty }
+      #expect(finder != nil)
+    }
+  #endif
+
+  static func live(seed: UInt64, mutant: ControllerMutant?) -> ClusterWorld {
+    var world = ClusterWorld(seed: seed, mutant: mutant)
+    for id in ClusterWorld.ids.prefix(4) {
+      world.start(id)
+      world.register(id)
+      world.readMetadata(id)
+      world.heartbeat(id)
+    }
+    for _ in 0..<Self.steps where world.violations.isEmpty { world.step() }
+    if world.violations.isEmpty { world.settle() }
+    return world
+  }
+}
+
+extension ClusterWorld {
+  mutating func step() {
+    let id = self.anyBroker()
+    switch Int.random(in: 0..<100, using: &self.generator) {
+    case 0..<3: self.crash(id)
+    case 3..<5: self.brokers[id]!.wantsShutdown = true
+    case 5..<15: self.start(id)
+    case 15..<25: self.register(id)
+    case 25..<26: self.impersonate(id)
+    case 26..<27: self.selfFence(id)
+    case 27..<40: for id in Self.ids where self.chance(85) { self.heartbeat(id) }
+    case 40..<52: for id in Self.ids where self.chance(75) { self.readMetadata(id) }
+    case 52..<60: self.pass(.milliseconds(Int64.random(in: 1...2_000, using: &self.generator)))
+    case 60..<75: for (partition, _) in self.partitions { self.replicate(partition) }
+    case 75..<83: for (partition, _) in self.partitions where self.chance(40) { self.proposeInSync(partition) }
+    case 83..<91: for _ in 0..<4 { self.deliver() }
+    case 91..<92: self.changeController()
+    case 92..<93: self.run(BalanceLeaders(warmUp: .seconds(2), warmUpMax: .seconds(5)))
+    default: self.administrate()
+    }
+  }
+
+  mutating func pass(_ time: Duration) {
+    self.harness.now = self.now + time
+    self.tell(.timeAdvanced)
+    var effects: [UncleanElections.Effect] = []
+    self.elections.handle(.timeAdvanced, now: self.now, into: &effects)
+    self.carryOut(effects)
+    for work in self.upkeep.due(on: self.harness.machine, now: self.now) {
+      switch work {
+      case .balance(let request): self.run(request)
+      case .giveUpTargets(let request): self.run(request)
+      case .ask(let questions): for question in questions { self.ask(question, isForced: false) }
+      }
+    }
+  }
+
+  private mutating func ask(_ question: UncleanElections.Question, isForced: Bool) {
+    var effects: [UncleanElections.Effect] = []
+    self.elections.handle(.begin(question, isForced: isForced), now: self.now, into: &effects)
+    self.carryOut(effects)
+  }
+
+  private mutating func selfFence(_ id: NodeID) {
+    self.fencesItself = [id]
+    self.heartbeat(id, fence: true)
+    self.fencesItself = []
+  }
+
+  private mutating func replicas(_ count: Int) -> [NodeID] { Array(Self.ids.shuffled(using: &self.generator).prefix(count)) }
+
+  private mutating func administrate() {
+    let name = ["a", "b", "c", "d"].randomElement(using: &self.generator)!
+    switch Int.random(in: 0..<20, using: &self.generator) {
+    case 0..<5:
+      let configs = [
+        CreateTopics.Topic.Config(name: "min.insync.replicas", value: self.chance(60) ? "2" : "1"),
+        .init(name: "unclean.leader.election.enable", value: self.chance(40) ? "true" : "false"),
+      ]
+      self.run(
+        CreateTopics([
+          .init(
+            name, numPartitions: Int32.random(in: 1...3, using: &self.generator),
+            replicationFactor: [1, 2, 3, 3, 3].randomElement(using: &self.generator)!, configs: configs)
+        ]))
+    case 5:
+      if self.chance(30) {
+        self.run(DeleteTopics([.init(name: name)]))
+        for partition in self.committed.keys.sorted() where self.image.partition(partition) == nil { self.committed[partition] = nil }
+      }
+    case 6: self.run(CreatePartitions([.init(name, count: Int32.random(in: 1...4, using: &self.generator))]))
+    case 7, 8, 9:
+      let value = ["1", "2", "3", nil].randomElement(using: &self.generator)!
+      self.run(IncrementalAlterConfigs([.init(.topic(name), [.init("min.insync.replicas", value == nil ? .delete : .set, value)])]))
+    case 10:
+      let value = String(Int.random(in: 1...2, using: &self.generator))
+      self.run(IncrementalAlterConfigs([.init(.defaultBroker, [.init("min.insync.replicas", .set, value)])]))
+    case 11, 12: self.elect(name)
+    case 13, 14, 15, 16:
+      guard let (topic, id, _) = self.anyPartition() else { return }
+      let target = self.replicas(Int.random(in: 1...3, using: &self.generator))
+      self.run(AlterPartitionReassignments([.init(topic.name, id.partition, target)]))
+    case 17:
+      guard let id = self.harness.machine.index.reassigning.randomElement(using: &self.generator) else { return }
+      self.run(AlterPartitionReassignments([.init(self.image.topic(id.topicID)!.name, id.partition, nil)]))
+    case 18:
+      let id = self.anyBroker()
+      if !self.brokers[id]!.isUp { self.run(UnregisterBroker(nodeID: id)) }
+    default: self.run(GiveUpReassignmentTargets(self.replicas(1)))
+    }
+  }
+
+  private mutating func elect(_ name: String) {
+    let type: Int8 = self.chance(50) ? 0 : 1
+    let numbers = (0..<3).map { PartitionID($0) }
+    guard case .success(let results) = self.run(ElectLeaders(electionType: type, [.init(name, numbers)])) else { return }
+    for result in results {
+      if case .needsLogEnds(let question) = result.outcome { self.ask(question, isForced: true) }
+    }
+  }
+
+  /// Every broker comes back and nothing else goes wrong: then each partition gets a leader that can, moves end and all are in sync.
+  mutating func settle() {
+    for id in Self.ids { self.brokers[id]!.wantsShutdown = false }
+    for round in 0..<60 {
+      for id in Self.ids {
+        self.start(id)
+        self.register(id)
+        self.readMetadata(id)
+        self.heartbeat(id)
+        self.readMetadata(id)
+      }
+      for (partition, _) in self.partitions {
+        self.replicate(partition, followers: 100)
+        self.proposeInSync(partition, hasty: true)
+      }
+      while !self.mail.isEmpty { self.deliver() }
+      self.pass(.seconds(1))
+      if round % 10 == 9 { self.run(BalanceLeaders(warmUp: .seconds(2), warmUpMax: .seconds(5))) }
+      if !self.violations.isEmpty { return }
+    }
+    if !self.harness.machine.index.reassigning.isEmpty { self.fail("reassignments do not end") }
+    for (id, partition) in self.partitions {
+      if partition.hasLeader {
+        if Set(partition.inSyncReplicas) != Set(partition.assignedReplicas) { self.fail("\(id) is not in sync again: \(partition)") }
+        if !partition.hasPreferredLeader { self.fail("\(id): its preferred leader does not return: \(partition)") }
+        if partition.leaderRecoveryState != .recovered { self.fail("\(id) does not recover: \(partition)") }
+      } else if !(partition.inSyncReplicas + partition.eligibleLeaderReplicas).isEmpty {
+        self.fail("\(id) has no leader: \(partition)")
+      }
+    }
+  }
+}

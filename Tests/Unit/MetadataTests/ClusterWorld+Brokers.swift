@@ -89,7 +89,8 @@ extension ClusterWorld {
         if broker.view.offset < self.registrationOffsets[id] ?? Offset(-1) { self.fail("\(id) is unfenced and does not know of itself") }
       }
       if answer.shouldShutDown {
-        if before.index.ledCount(id) > 0 { self.fail("\(id) may go and leads \(before.index.ledCount(id)) partitions") }
+        let isTooEarly = !before.image.broker(id)!.isFenced && !fence && before.index.ledCount(id) > 0
+        if isTooEarly || self.harness.machine.index.ledCount(id) > 0 { self.fail("\(id) may go and leads \(before.index.ledCount(id)) partitions") }
         self.count("orderly stop")
         self.brokers[id]!.isUp = false
         self.brokers[id]!.cleanEpoch = epoch
@@ -104,6 +105,7 @@ extension ClusterWorld {
   /// The broker reads the metadata to its end.
   mutating func readMetadata(_ id: NodeID) {
     guard self.brokers[id]!.isUp else { return }
+    let old = self.brokers[id]!.view
     self.brokers[id]!.view = self.image
     for partition in self.brokers[id]!.replicas.keys.sorted() where self.image.partition(partition)?.isReplica(id) != true {
       self.brokers[id]!.replicas[partition] = nil
@@ -114,17 +116,20 @@ extension ClusterWorld {
     for (partition, image) in self.partitions where image.leader == id {
       if self.brokers[id]!.leading[partition]?.epoch != image.leaderEpoch {
         self.brokers[id]!.leading[partition] = Leading(epoch: image.leaderEpoch)
-      } else {
-        // An answer that was lost is made good by the metadata.
+      } else if old.partition(partition)?.partitionEpoch != image.partitionEpoch {
+        // Whatever was asked for at an earlier partition epoch is granted by now, or will be refused.
         self.brokers[id]!.leading[partition]!.proposed = []
       }
     }
   }
 
-  /// The partition as the broker knows it, if it takes itself for the leader.
+  /// The partition as the broker knows it, if it takes itself for the leader. It must have read its own registration: what it led in an
+  /// earlier incarnation it leads no more, whatever its metadata says.
   func leads(_ id: NodeID, _ partition: TopicIDPartition) -> PartitionImage? {
     let broker = self.brokers[id]!
-    guard broker.isUp, let known = broker.view.partition(partition), known.leader == id, broker.epoch != nil else { return nil }
+    guard broker.isUp, let known = broker.view.partition(partition), known.leader == id, let epoch = broker.epoch,
+      broker.view.broker(id)?.epoch == epoch
+    else { return nil }
     return known
   }
 

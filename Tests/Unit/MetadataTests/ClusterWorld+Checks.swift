@@ -57,7 +57,7 @@ extension ClusterWorld {
 
   private mutating func committedStaysWhereItIs(_ id: TopicIDPartition, _ partition: PartitionImage) {
     let committed = self.committed[id] ?? []
-    for node in partition.inSyncReplicas where !(self.brokers[node]!.replicas[id]?.log ?? []).starts(with: committed) {
+    for node in partition.inSyncReplicas where self.brokers[node]!.isUp && !(self.brokers[node]!.replicas[id]?.log ?? []).starts(with: committed) {
       self.fail("\(id): \(node) is in sync and lacks committed records")
     }
   }
@@ -82,6 +82,8 @@ extension ClusterWorld {
     if !isIn && transition.reason != .reassignmentCompleted {
       self.fail("\(id): \(leader) was elected from outside the ISR and the ELR: \(transition)")
     }
+    // A dead process that is not known to be dead may be elected; it never serves, and comes back without proof.
+    guard self.brokers[leader]!.isUp, self.brokers[leader]!.epoch == self.image.broker(leader)?.epoch else { return }
     let log = self.brokers[leader]!.replicas[id]?.log ?? []
     if after.assignedReplicas.count > 1 && !log.starts(with: self.committed[id] ?? []) {
       self.fail("\(id): \(leader) was elected with \(log), and \(self.committed[id] ?? []) was committed: \(transition)")

@@ -47,6 +47,9 @@ package struct BrokerHeartbeat: ControllerRequest {
     if broker.isFenced {
       if self.wantsShutdown {
         answer.shouldShutDown = true
+        // The partitions of which it has the only replica were left to it when it registered.
+        var planner = PartitionPlanner(state)
+        records = planner.remove(self.nodeID, from: state.index.inSyncOrLed(self.nodeID), .controlledShutdown)
       } else if !self.wantsFence && (isCaughtUp || mutates(state.mutant, .unfencedWithoutMetadata)) {
         records = unfencing(broker, on: state)
         answer.isFenced = false

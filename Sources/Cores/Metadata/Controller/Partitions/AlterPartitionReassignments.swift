@@ -49,11 +49,7 @@ package struct AlterPartitionReassignments: ControllerRequest {
           try self.begin(replicas, state.image, &plan)
         } else {
           if !plan.partition.isReassigning { throw ApiError(.noReassignmentInProgress) }
-          if !plan.revert() && !(planner.rules(topicID)?.allowsUnclean ?? false) {
-            throw ApiError(
-              .invalidReplicaAssignment, "The move cannot be taken back: of the old replicas none is in sync, and an unclean election "
-                + "is not allowed.")
-          }
+          try self.cancel(&plan, allowsUnclean: planner.rules(topicID)?.allowsUnclean ?? false)
         }
         if let change = plan.change() { try records.append(.partitionChange(id, change)) }
       } catch {
@@ -63,6 +59,16 @@ package struct AlterPartitionReassignments: ControllerRequest {
       results.append(result)
     }
     return Decision(records.records, results)
+  }
+
+  private func cancel(_ plan: inout PartitionPlan, allowsUnclean: Bool) throws(ApiError) {
+    if plan.partition.assignedReplicas.allSatisfy({ plan.partition.addingReplicas.contains($0) }) {
+      throw ApiError(.invalidReplicaAssignment, "The move cannot be taken back: none of the old replicas is left.")
+    }
+    if plan.revert() || allowsUnclean { return }
+    throw ApiError(
+      .invalidReplicaAssignment,
+      "The move cannot be taken back: of the old replicas none is in sync, and an unclean election is not allowed.")
   }
 
   private func begin(_ replicas: [NodeID], _ image: MetadataImage, _ plan: inout PartitionPlan) throws(ApiError) {
@@ -142,19 +148,28 @@ extension PartitionPlan {
   /// No longer waits for replicas that will not come. If a move was to bring some of them the move is taken back, since without them there
   /// would be fewer replicas than were asked for; where going back would lose records it goes on without them.
   mutating func giveUp(_ gone: [NodeID]) {
-    let isAdded = self.addingReplicas.contains { gone.contains($0) }
-    if isAdded {
+    if self.addingReplicas.contains(where: { gone.contains($0) }) {
       var reverted = self
-      if reverted.revert() {
+      if reverted.revert() || (self.hasNothingElsewhere(than: reverted.assignedReplicas) && !reverted.isReassigning) {
         self = reverted
       } else {
         self.assignedReplicas.removeAll { gone.contains($0) && self.addingReplicas.contains($0) }
         self.addingReplicas.removeAll { gone.contains($0) }
+        // Nobody would be left: then nobody goes.
+        if self.assignedReplicas.allSatisfy({ self.removingReplicas.contains($0) }) { self.removingReplicas = [] }
       }
     }
     if self.removingReplicas.contains(where: { gone.contains($0) }) {
       self.assignedReplicas.removeAll { gone.contains($0) && self.removingReplicas.contains($0) }
       self.removingReplicas.removeAll { gone.contains($0) }
     }
+  }
+
+  private var isReassigning: Bool { !self.addingReplicas.isEmpty || !self.removingReplicas.isEmpty }
+
+  /// Whether none of the other replicas is known to hold anything.
+  private func hasNothingElsewhere(than replicas: [NodeID]) -> Bool {
+    (self.inSyncReplicas + self.partition.eligibleLeaderReplicas + self.partition.lastKnownEligibleLeaderReplicas)
+      .allSatisfy { replicas.contains($0) }
   }
 }

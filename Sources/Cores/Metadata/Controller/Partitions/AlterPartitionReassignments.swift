@@ -153,9 +153,10 @@ extension PartitionPlan {
       if reverted.revert() || (self.hasNothingElsewhere(than: reverted.assignedReplicas) && !reverted.isReassigning) {
         self = reverted
       } else {
-        self.assignedReplicas.removeAll { gone.contains($0) && self.addingReplicas.contains($0) }
+        let rest = self.assignedReplicas.filter { !gone.contains($0) || !self.addingReplicas.contains($0) }
+        // If nobody would be left, then nobody goes.
+        if !rest.isEmpty { self.assignedReplicas = rest }
         self.addingReplicas.removeAll { gone.contains($0) }
-        // Nobody would be left: then nobody goes.
         if self.assignedReplicas.allSatisfy({ self.removingReplicas.contains($0) }) { self.removingReplicas = [] }
       }
     }

@@ -146,6 +146,7 @@ extension ClusterWorld {
   mutating func replicate(_ partition: TopicIDPartition, followers: Int = 70) {
     for id in Self.ids {
       guard let known = self.leads(id, partition), self.brokers[id]!.leading[partition]?.epoch == known.leaderEpoch else { continue }
+      if self.usesLeases && !self.brokers[id]!.lease.isLive(at: self.now) { continue }
       if self.chance(60) {
         self.nextRecord += 1
         self.brokers[id]!.replicas[partition, default: Replica()].log.append(self.nextRecord)
@@ -222,9 +223,14 @@ extension ClusterWorld {
     let wanted = request.partitions[0]
     let before = self.harness.machine
     guard case .success(let results) = self.run(request) else { return }
-    self.brokers[request.nodeID]!.leading[wanted.id]?.proposed = []
     guard case .success(let answer) = results[0].outcome, answer != before.image.partition(wanted.id) else {
-      if case .failure(let error) = results[0].outcome { self.count("AlterPartition \(error.code)") }
+      if case .failure(let error) = results[0].outcome {
+        self.count("AlterPartition \(error.code)")
+        // Nothing was granted. After any other error the leader cannot know, and keeps what it asked for in mind.
+        if error.code == .ineligibleReplica { self.brokers[request.nodeID]!.leading[wanted.id]?.proposed = [] }
+      } else {
+        self.brokers[request.nodeID]!.leading[wanted.id]?.proposed = []
+      }
       return
     }
     self.count("AlterPartition")

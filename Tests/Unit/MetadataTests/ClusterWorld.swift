@@ -61,9 +61,12 @@ struct ClusterWorld {
   /// The offset of each broker's present registration.
   var registrationOffsets: [NodeID: Offset] = [:]
   let mutant: ControllerMutant?
+  /// Leaders serve by their leases. Where they do not, what is committed is still safe as long as nobody is elected uncleanly.
+  let usesLeases: Bool
 
   init(seed: UInt64, mutant: ControllerMutant? = nil) {
     self.mutant = mutant
+    self.usesLeases = seed % 4 != 3
     self.harness = MachineHarness(seed: seed)
     self.harness.machine.mutant = mutant
     self.harness.machine.sessions.rule = Self.rule

@@ -118,6 +118,8 @@ extension ClusterWorld {
   }
 
   private mutating func selfFence(_ id: NodeID) {
+    // It stops serving before it asks.
+    self.brokers[id]!.lease.revoke()
     self.fencesItself = [id]
     self.heartbeat(id, fence: true)
     self.fencesItself = []
@@ -131,7 +133,7 @@ extension ClusterWorld {
     case 0..<5:
       let configs = [
         CreateTopics.Topic.Config(name: "min.insync.replicas", value: self.chance(60) ? "2" : "1"),
-        .init(name: "unclean.leader.election.enable", value: self.chance(60) ? "true" : "false"),
+        .init(name: "unclean.leader.election.enable", value: self.usesLeases && self.chance(60) ? "true" : "false"),
       ]
       self.run(
         CreateTopics([
@@ -170,7 +172,7 @@ extension ClusterWorld {
   }
 
   private mutating func elect(_ name: String) {
-    let type: Int8 = self.chance(50) ? 0 : 1
+    let type: Int8 = self.usesLeases && self.chance(50) ? 1 : 0
     let numbers = (0..<3).map { PartitionID($0) }
     guard case .success(let results) = self.run(ElectLeaders(electionType: type, [.init(name, numbers)])) else { return }
     for result in results {

@@ -100,7 +100,7 @@ extension ControllerMachine {
     var questions: [UncleanElections.Question] = []
     for id in self.index.leaderless where questions.count < countMax {
       guard planner.rules(id.topicID)?.allowsUnclean == true, let partition = self.image.partition(id),
-        let question = UncleanElections.Question(id, partition, in: self.image)
+        let question = UncleanElections.Question(id, partition, on: self)
       else { continue }
       questions.append(question)
     }

@@ -78,7 +78,7 @@ package struct ElectLeaders: ControllerRequest {
       if partition.hasLeader { throw ApiError(.electionNotNeeded) }
       let plan = planner.plan(id, .election)
       guard let change = plan?.change(), let leader = change.leader, leader != .none else {
-        guard let question = UncleanElections.Question(id, partition, in: state.image) else {
+        guard let question = UncleanElections.Question(id, partition, on: state) else {
           throw ApiError(.eligibleLeadersNotAvailable)
         }
         return .needsLogEnds(question)

@@ -14,10 +14,11 @@ package struct UncleanElections: Sendable, Equatable {
     package var partitionEpoch: PartitionEpoch
     package var replicas: [NodeID]
 
-    /// Nil: there is nobody to ask.
-    init?(_ id: TopicIDPartition, _ partition: PartitionImage, in image: MetadataImage) {
+    /// Nil: there is nobody to ask, or nobody else may lead yet.
+    init?(_ id: TopicIDPartition, _ partition: PartitionImage, on state: ControllerMachine) {
+      let image = state.image
       let replicas = partition.assignedReplicas.filter { image.isActive($0) && image.hasOnline(partition.directory(of: $0), $0) }
-      if replicas.isEmpty { return nil }
+      if replicas.isEmpty || state.someoneMayStillServe(partition) { return nil }
       (self.partition, self.partitionEpoch, self.replicas) = (id, partition.partitionEpoch, replicas)
     }
   }
@@ -142,6 +143,9 @@ package struct ElectUncleanLeader: ControllerRequest, Hashable {
     guard self.isForced || planner.rules(self.partition.topicID)?.allowsUnclean == true else {
       throw ApiError(.eligibleLeadersNotAvailable, "\(ControllerConfig.uncleanLeaderElection) is false for the topic.")
     }
+    if state.someoneMayStillServe(partition) {
+      throw ApiError(.eligibleLeadersNotAvailable, "The last leader may not have stopped yet.")
+    }
     guard var plan = planner.plan(self.partition, .election) else { throw ApiError(.unknownTopicOrPartition) }
     if let chosen = self.longest(plan, state) { plan.election = .unclean(chosen) }
     // Somebody may have come who can lead without loss.
@@ -159,5 +163,16 @@ package struct ElectUncleanLeader: ControllerRequest, Hashable {
       best = end
     }
     return best?.replica
+  }
+}
+
+extension ControllerMachine {
+  /// Whether one who led the partition, and leads it no more because it shuts down, may not know of that yet: by its lease it commits
+  /// alone what a leader from outside the ISR would not have. (Who is in the ISR or the ELR and may lead is elected anyway.)
+  func someoneMayStillServe(_ partition: PartitionImage) -> Bool {
+    (partition.inSyncReplicas + partition.eligibleLeaderReplicas + partition.lastKnownEligibleLeaderReplicas).contains { node in
+      guard let broker = self.image.broker(node) else { return false }
+      return !broker.isFenced && self.sessions.isLive(node, broker.epoch)
+    }
   }
 }

@@ -189,6 +189,36 @@ import Testing
     #expect(harness.image.partition(a)?.leader == NodeID(1))
   }
 
+  @Test func aBrokerSaysWhereItKeepsWhat() throws {
+    var (harness, epochs) = try self.cluster(2)
+    let second = KafkaUUID(high: 9, low: 9)
+    var change = BrokerRegistrationChange(NodeID(1), epoch: epochs[1]!)
+    change.logDirectories = [MachineHarness.directory(1), second]
+    harness.commit([.brokerRegistrationChange(change)])
+    let id = try harness.createTopic("t", [1, 2]), other = try harness.createTopic("u", [2])
+    #expect(harness.image.partition(id)?.directories == [.zero, MachineHarness.directory(2)])
+    func assign(_ id: TopicIDPartition, _ directory: KafkaUUID) throws -> [ErrorCode] {
+      try harness.run(
+        AssignReplicasToDirectories(nodeID: NodeID(1), epoch: epochs[1]!, [.init(id, directory)])).map(\.error)
+    }
+    #expect(try assign(id, second) == [.none])
+    #expect(harness.image.partition(id)?.directory(of: NodeID(1)) == second && harness.image.partition(id)?.reason == .directoryAssigned)
+    #expect(harness.image.partition(id)?.leader == NodeID(1) && harness.image.partition(id)?.leaderEpoch == LeaderEpoch(0))
+    #expect(try assign(other, second) == [.notLeaderOrFollower])
+    #expect(try assign(TopicIDPartition(id.topicID, PartitionID(4)), second) == [.unknownTopicOrPartition])
+    #expect(try assign(TopicIDPartition(.zero, PartitionID(0)), second) == [.unknownTopicId])
+    let twice = try harness.run(
+      AssignReplicasToDirectories(nodeID: NodeID(1), epoch: epochs[1]!, [.init(id, second), .init(id, MachineHarness.directory(1))]))
+    #expect(twice.map(\.error) == [.none, .invalidRequest])
+    let stale = try #require(throws: ApiError.self) {
+      try harness.run(AssignReplicasToDirectories(nodeID: NodeID(1), epoch: BrokerEpoch(0), []))
+    }
+    #expect(stale.code == .staleBrokerEpoch)
+    // One that failed meanwhile.
+    #expect(try assign(id, KafkaUUID(high: 9, low: 10)) == [.none])
+    #expect(harness.image.partition(id)?.leader == NodeID(2) && harness.image.partition(id)?.reason == .logDirectoryFailed)
+  }
+
   // MARK: Fencing
 
   @Test func nobodyIsFencedWhileItMayLead() throws {

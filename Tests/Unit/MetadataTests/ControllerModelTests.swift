@@ -27,7 +27,7 @@ import Testing
     var counts: [String: Int] = [:]
     for seed in 0..<Self.seeds / 2 { counts.merge(Self.live(seed: seed, mutant: nil).counts) { $0 + $1 } }
     let needed = [
-      "start", "crash", "clean registration", "unclean registration", "impostor", "unfenced", "orderly stop", "AlterPartition",
+      "forged", "start", "crash", "clean registration", "unclean registration", "impostor", "unfenced", "orderly stop", "AlterPartition",
       "AlterPartition INVALID_UPDATE_VERSION", "AlterPartition FENCED_LEADER_EPOCH", "AlterPartition INELIGIBLE_REPLICA",
       "sessionEnded", "processDead", "unclean election", "controller change", "probe of a suspect", "leader lost",
       "registration refused: DUPLICATE_BROKER_REGISTRATION", "brokerFenced", "brokerUnfenced", "controlledShutdown", "brokerUnregistered",
@@ -72,7 +72,8 @@ extension ClusterWorld {
     case 15..<25: self.register(id)
     case 25..<26: self.impersonate(id)
     case 26..<27: self.selfFence(id)
-    case 27..<29: self.bounce(id)
+    case 27..<28: self.bounce(id)
+    case 28..<29: self.chance(50) ? self.bounce(id) : self.forge()
     case 29..<40: for id in Self.ids where self.chance(85) { self.heartbeat(id) }
     case 40..<52: for id in Self.ids where self.chance(75) { self.readMetadata(id) }
     case 52..<60: self.pass(.milliseconds(Int64.random(in: 1...2_000, using: &self.generator)))
@@ -104,6 +105,42 @@ extension ClusterWorld {
     var effects: [UncleanElections.Effect] = []
     self.elections.handle(.begin(question, isForced: isForced), now: self.now, into: &effects)
     self.carryOut(effects)
+  }
+
+  /// What comes from nobody, from an earlier incarnation, or from nowhere leaves everything as it is.
+  private mutating func forge() {
+    let id = self.anyBroker(), epoch = self.image.broker(id)?.epoch ?? .unknown
+    let wrong = [BrokerEpoch(epoch.rawValue - 1), BrokerEpoch(epoch.rawValue + 7), .unknown].randomElement(using: &self.generator)!
+    let before = self.harness.machine
+    self.tell(.heartbeat(id, wrong, metadataOffset: Offset(.max)))
+    self.tell(.probeFailed(id, wrong, .refused))
+    self.tell(.probeAnswered(id, wrong, incarnationID: .zero))
+    let beat = BrokerHeartbeat(
+      nodeID: id, epoch: wrong, metadataOffset: Offset(.max), wantsFence: self.chance(50), wantsShutdown: self.chance(50))
+    var effects: [BrokerSessions.Effect] = []
+    self.harness.machine.heard(beat, now: self.now, into: &effects)
+    self.run(beat)
+    self.run(FenceBroker(nodeID: id, epoch: wrong))
+    if let (_, partition, image) = self.anyPartition() {
+      // Whoever does not lead, or knows another epoch.
+      let number = Int32.random(in: -2...9, using: &self.generator)
+      for (node, leaderEpoch, partitionEpoch) in [
+        (image.leader, LeaderEpoch(number), PartitionEpoch(number &+ 1000)), (NodeID(number), image.leaderEpoch, PartitionEpoch(-1)),
+        (id, LeaderEpoch(.min), PartitionEpoch(.max)),
+      ] {
+        let broker = self.image.broker(node)?.epoch ?? wrong
+        let members = self.replicas(3).map { AlterPartition.Member($0, wrong) }
+        self.run(
+          AlterPartition(
+            nodeID: node, epoch: broker,
+            [.init(partition, leaderEpoch: leaderEpoch, partitionEpoch: partitionEpoch, inSyncReplicas: members, leaderRecoveryState: 7)]))
+      }
+      self.run(ElectUncleanLeader(partition, partitionEpoch: PartitionEpoch(number), logEnds: [], isForced: true))
+    }
+    self.count("forged")
+    if self.harness.machine.image != before.image || self.harness.machine.sessions != before.sessions {
+      self.fail("something forged had an effect")
+    }
   }
 
   /// The process is killed and comes back at once, while requests that know its former self are under way.

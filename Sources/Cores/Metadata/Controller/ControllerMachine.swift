@@ -119,6 +119,8 @@ package struct ControllerSettings: Sendable {
   package var numPartitions: Int32
   package var defaultReplicationFactor: Int16
   package var deleteTopicsEnabled: Bool
+  /// What a new cluster's `min.insync.replicas` is, as text.
+  package var minInSyncReplicas: String { self.staticConfig[ControllerConfig.minInSyncReplicas] ?? "1" }
 
   package init(_ config: BrokerConfig, staticConfig: StaticConfig) {
     self.nodeID = config.nodeID

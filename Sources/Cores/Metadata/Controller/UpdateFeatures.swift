@@ -16,10 +16,13 @@ package struct UpdateFeatures: ControllerRequest {
 
   package var updates: [Update]
   package var validateOnly: Bool
-  /// The level of `kraft.version`, which the quorum keeps, not the metadata.
+  /// The level of `kraft.version`, which the quorum keeps, not the metadata, and those that the quorum can be raised to.
   package var kraftVersion: Int16
-  package init(_ updates: [Update], validateOnly: Bool = false, kraftVersion: Int16 = 0) {
-    (self.updates, self.validateOnly, self.kraftVersion) = (updates, validateOnly, kraftVersion)
+  package var kraftVersions: ClosedRange<Int16>
+  package init(
+    _ updates: [Update], validateOnly: Bool = false, kraftVersion: Int16 = 0, kraftVersions: ClosedRange<Int16> = KRaftVersion.supported.versions
+  ) {
+    (self.updates, self.validateOnly, self.kraftVersion, self.kraftVersions) = (updates, validateOnly, kraftVersion, kraftVersions)
   }
 
   /// The level that the quorum must now be raised to; nil: it stays as it is.
@@ -54,7 +57,8 @@ package struct UpdateFeatures: ControllerRequest {
   private func validate(_ update: Update, _ current: Int16, _ state: ControllerMachine) throws(ApiError) {
     guard let type = UpgradeType(rawValue: update.upgradeType) else { throw Self.refusal(update, "There is no such upgrade type.") }
     if update.level < 0 { throw Self.refusal(update, "A level cannot be negative.") }
-    guard let supported = SupportedFeatures.range(update.name) else {
+    let range = update.name == KRaftVersion.feature ? self.kraftVersions : SupportedFeatures.range(update.name)
+    guard let supported = range else {
       throw Self.refusal(update, "This controller does not know the feature.")
     }
     // The controller may run with any level it knows; a level of 0 turns a feature off, which metadata.version cannot be.

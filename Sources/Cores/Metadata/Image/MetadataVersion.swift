@@ -17,7 +17,7 @@ package enum EligibleLeaderReplicasVersion {
 }
 
 /// Levels of the feature `kraft.version`: 1 knows of voters that come and go (KIP-853). The level is in the log's control records,
-/// not in the metadata.
+/// not in the metadata, and what the quorum can do with it is the quorum's to say: it is not among `SupportedFeatures`.
 package enum KRaftVersion {
   package static let feature = "kraft.version"
   package static let latest: Int16 = 1
@@ -27,6 +27,6 @@ package enum KRaftVersion {
 /// What this version of Apus works with, as a broker registers it.
 package enum SupportedFeatures {
   /// In the order of their names.
-  package static let all = [EligibleLeaderReplicasVersion.supported, KRaftVersion.supported, MetadataVersion.supported]
+  package static let all = [EligibleLeaderReplicasVersion.supported, MetadataVersion.supported]
   package static func range(_ name: String) -> ClosedRange<Int16>? { self.all.first { $0.name == name }?.versions }
 }

@@ -59,8 +59,8 @@ extension ClusterWorld {
   /// Another process under the same id.
   mutating func impersonate(_ id: NodeID) {
     guard let registered = self.image.broker(id) else { return }
-    let isAlive = self.brokers[id]!.isUp && self.brokers[id]!.epoch == registered.epoch && self.brokers[id]!.lease.isLive(at: self.now)
-    guard isAlive else { return }
+    let broker = self.brokers[id]!
+    guard broker.isUp, broker.epoch == registered.epoch, broker.lease.isLive(at: self.now) else { return }
     let outcome = self.run(MachineHarness.registration(id.rawValue, incarnation: 1_000_000 + self.brokers[id]!.incarnation))
     if case .success = outcome { self.fail("a second \(id) was registered while the first held its lease") }
     self.count("impostor")
@@ -78,6 +78,7 @@ extension ClusterWorld {
     self.harness.machine.heard(request, now: self.now, into: &effects)
     self.carryOut(effects)
     switch self.run(request) {
+    case .failure(let error) where error.code == .notController: self.count("heartbeat without an answer")
     case .failure:
       // It was forgotten, or replaced: it registers anew.
       self.brokers[id]!.lease.revoke()
@@ -90,7 +91,9 @@ extension ClusterWorld {
       }
       if answer.shouldShutDown {
         let isTooEarly = !before.image.broker(id)!.isFenced && !fence && before.index.ledCount(id) > 0
-        if isTooEarly || self.harness.machine.index.ledCount(id) > 0 { self.fail("\(id) may go and leads \(before.index.ledCount(id)) partitions") }
+        if isTooEarly || self.harness.machine.index.ledCount(id) > 0 {
+          self.fail("\(id) may go and leads \(before.index.ledCount(id)) partitions")
+        }
         self.count("orderly stop")
         self.brokers[id]!.isUp = false
         self.brokers[id]!.cleanEpoch = epoch

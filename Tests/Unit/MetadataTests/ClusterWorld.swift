@@ -61,6 +61,8 @@ struct ClusterWorld {
   /// The offset of each broker's present registration.
   var registrationOffsets: [NodeID: Offset] = [:]
   let mutant: ControllerMutant?
+  /// What the last controller began is not at its end.
+  var isCutOff = false
   /// Leaders serve by their leases. Where they do not, what is committed is still safe as long as nobody is elected uncleanly.
   let usesLeases: Bool
 
@@ -102,11 +104,24 @@ struct ClusterWorld {
     do {
       let decision = try request.decide(on: before, nextOffset: self.harness.nextOffset)
       if decision.records.isEmpty { return .success(decision.response) }
-      // Replicas by a request must not go backwards: what is decided is replayed before anything else is.
+      if decision.isDivisible && decision.records.count > 1 && self.chance(3) { return .failure(self.cutOff(decision.records)) }
       self.harness.commit(decision.records)
       self.check(after: before, decision.records)
       return .success(decision.response)
     } catch { return .failure(error) }
+  }
+
+  /// The controller dies over a decision of several batches: the first records are in the log, the others are not.
+  private mutating func cutOff(_ records: [MetadataChange]) -> ApiError {
+    self.count("cut off")
+    let before = self.harness.machine
+    self.isCutOff = true
+    self.harness.commit(Array(records.prefix(Int.random(in: 1..<records.count, using: &self.generator))))
+    self.check(after: before, records)
+    self.changeController()
+    self.isCutOff = false
+    self.check(after: self.harness.machine, [])
+    return ApiError(.notController)
   }
 
   mutating func tell(_ input: BrokerSessions.Input) {
@@ -157,7 +172,9 @@ struct ClusterWorld {
         self.count("unclean election")
         let best = request.logEnds.filter { self.image.isActive($0.replica) }.map { ($0.leaderEpoch, $0.endOffset) }.max { $0 < $1 }
         let chosen = request.logEnds.first { $0.replica == leader }
-        if chosen.map({ ($0.leaderEpoch, $0.endOffset) == best! }) != true { self.fail("\(leader) has not the longest log of \(request.logEnds)") }
+        if chosen.map({ ($0.leaderEpoch, $0.endOffset) == best! }) != true {
+          self.fail("\(leader) has not the longest log of \(request.logEnds)")
+        }
       case .gaveUp: break
       }
     }

@@ -85,7 +85,8 @@ import Testing
     #expect(question.replicas == nodes(2, 3, 4) && question.partitionEpoch == harness.image.partition(id)?.partitionEpoch)
     #expect(harness.image.partition(id)?.hasLeader == false)
     let ends: [UncleanElections.LogEnd] = [
-      .init(NodeID(2), leaderEpoch: LeaderEpoch(1), endOffset: Offset(90)), .init(NodeID(3), leaderEpoch: LeaderEpoch(2), endOffset: Offset(5)),
+      .init(NodeID(2), leaderEpoch: LeaderEpoch(1), endOffset: Offset(90)),
+      .init(NodeID(3), leaderEpoch: LeaderEpoch(2), endOffset: Offset(5)),
       .init(NodeID(4), leaderEpoch: LeaderEpoch(2), endOffset: Offset(7)),
     ]
     var request = ElectUncleanLeader(id, partitionEpoch: question.partitionEpoch, logEnds: ends)
@@ -118,7 +119,8 @@ import Testing
     #expect(try code(.init(id, partitionEpoch: PartitionEpoch(epoch.rawValue - 1), logEnds: [end])) == .invalidUpdateVersion)
     #expect(try code(.init(id, partitionEpoch: epoch, logEnds: [])) == .eligibleLeadersNotAvailable)
     // Of somebody who is no replica, or fenced meanwhile.
-    #expect(try code(.init(id, partitionEpoch: epoch, logEnds: [.init(NodeID(9), leaderEpoch: LeaderEpoch(9), endOffset: Offset(9))])) == .eligibleLeadersNotAvailable)
+    let stranger = UncleanElections.LogEnd(NodeID(9), leaderEpoch: LeaderEpoch(9), endOffset: Offset(9))
+    #expect(try code(.init(id, partitionEpoch: epoch, logEnds: [stranger])) == .eligibleLeadersNotAvailable)
     try harness.fence(2)
     #expect(try code(.init(id, partitionEpoch: epoch, logEnds: [end])) == .eligibleLeadersNotAvailable)
     #expect(try code(.init(TopicIDPartition(.zero, PartitionID(0)), partitionEpoch: epoch, logEnds: [end])) == .unknownTopicOrPartition)
@@ -163,8 +165,10 @@ import Testing
     let four = UncleanElections.LogEnd(NodeID(4), leaderEpoch: LeaderEpoch(1), endOffset: Offset(2))
     elections.handle(.answered(id, question.partitionEpoch, two), now: .origin, into: &effects)
     // Not asked, answered before, or about an earlier state.
-    elections.handle(.answered(id, question.partitionEpoch, .init(NodeID(9), leaderEpoch: LeaderEpoch(9), endOffset: Offset(9))), now: .origin, into: &effects)
-    elections.handle(.answered(id, question.partitionEpoch, .init(NodeID(2), leaderEpoch: LeaderEpoch(9), endOffset: Offset(9))), now: .origin, into: &effects)
+    for node in nodes(9, 2) {
+      let end = UncleanElections.LogEnd(node, leaderEpoch: LeaderEpoch(9), endOffset: Offset(9))
+      elections.handle(.answered(id, question.partitionEpoch, end), now: .origin, into: &effects)
+    }
     elections.handle(.answered(id, PartitionEpoch(0), four), now: .origin, into: &effects)
     elections.handle(.failed(id, question.partitionEpoch, NodeID(3)), now: .origin, into: &effects)
     #expect(effects == [])

@@ -20,7 +20,8 @@ import Testing
     #expect(harness.image.metadataVersion == 29)
     #expect(harness.image.featureLevel(self.eligible) == 1 && harness.machine.keepsEligible)
     #expect(harness.image.configs(of: .defaultBroker)["min.insync.replicas"] == "1")
-    #expect(ControllerMachine.bootstrapRecords(minInSyncReplicas: "2").contains(.config(.defaultBroker, name: "min.insync.replicas", value: "2")))
+    let minimum = MetadataChange.config(.defaultBroker, name: "min.insync.replicas", value: "2")
+    #expect(ControllerMachine.bootstrapRecords(minInSyncReplicas: "2").contains(minimum))
   }
 
   @Test func levelsGoUpAndDown() throws {

@@ -90,7 +90,8 @@ import Testing
   }
 
   @Test func whoIsInSyncComesBeforeTheEligible() throws {
-    let after = try #require(self.after(self.partition([3, 2, 1], isr: [1, 2], leader: 1, elr: [3]), alive: [2, 3], min: 3, self.removing(1)))
+    let before = self.partition([3, 2, 1], isr: [1, 2], leader: 1, elr: [3])
+    let after = try #require(self.after(before, alive: [2, 3], min: 3, self.removing(1)))
     #expect(after.leader == NodeID(2) && after.inSyncReplicas == nodes(2) && after.eligibleLeaderReplicas == nodes(3, 1))
   }
 

@@ -32,7 +32,8 @@ import Testing
       ListPartitionReassignments(nil).answer(from: harness.machine)
         == [
           .init(
-            topic: "t", partition: PartitionID(0), replicas: nodes(4, 2, 5, 1, 3), addingReplicas: nodes(4, 5), removingReplicas: nodes(1, 3))
+            topic: "t", partition: PartitionID(0), replicas: nodes(4, 2, 5, 1, 3), addingReplicas: nodes(4, 5),
+            removingReplicas: nodes(1, 3))
         ])
     #expect(try harness.alter(id, [1, 2, 3, 4]) == .none)
     #expect(harness.machine.index.reassigning == [id])

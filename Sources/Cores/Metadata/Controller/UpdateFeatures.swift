@@ -20,7 +20,8 @@ package struct UpdateFeatures: ControllerRequest {
   package var kraftVersion: Int16
   package var kraftVersions: ClosedRange<Int16>
   package init(
-    _ updates: [Update], validateOnly: Bool = false, kraftVersion: Int16 = 0, kraftVersions: ClosedRange<Int16> = KRaftVersion.supported.versions
+    _ updates: [Update], validateOnly: Bool = false, kraftVersion: Int16 = 0,
+    kraftVersions: ClosedRange<Int16> = KRaftVersion.supported.versions
   ) {
     (self.updates, self.validateOnly, self.kraftVersion, self.kraftVersions) = (updates, validateOnly, kraftVersion, kraftVersions)
   }

@@ -75,15 +75,13 @@ package struct BrokerHeartbeat: ControllerRequest {
       answer.shouldShutDown = true
       return fencing(broker, .controlledShutdown, on: state)
     }
-    var records: [MetadataChange] = []
-    if !broker.isInControlledShutdown {
-      var change = BrokerRegistrationChange(self.nodeID, epoch: self.epoch)
-      change.beginsControlledShutdown = true
-      records.append(.brokerRegistrationChange(change))
-    }
-    // Also what a change that was cut off in the middle has left.
+    // In a shutdown that is under way, what a change that was cut off has left.
     var planner = PartitionPlanner(state)
-    return records + planner.remove(self.nodeID, from: state.index.inSyncOrLed(self.nodeID), .controlledShutdown)
+    let moves = planner.remove(self.nodeID, from: state.index.inSyncOrLed(self.nodeID), .controlledShutdown)
+    if broker.isInControlledShutdown { return moves }
+    var change = BrokerRegistrationChange(self.nodeID, epoch: self.epoch)
+    change.beginsControlledShutdown = true
+    return moves + [.brokerRegistrationChange(change)]
   }
 
   private func everyoneHasRead(_ state: ControllerMachine) -> Bool {

@@ -117,7 +117,7 @@ package struct BrokerSessions: Sendable, Equatable {
 
   /// For how long the broker has been heard of without a break; nil if it is not.
   package func aliveFor(_ id: NodeID, _ epoch: BrokerEpoch) -> Duration? {
-    guard let contact = self.contacts[id], contact.epoch == epoch, self.isLive(id, epoch), let since = contact.aliveSince else { return nil }
+    guard self.isLive(id, epoch), let since = self.contacts[id]?.aliveSince else { return nil }
     return self.now - since
   }
 

@@ -152,7 +152,7 @@ struct PartitionPlan {
   /// Who leads after the change; `.none` if nobody may.
   private mutating func elect(_ change: inout PartitionChange) -> NodeID {
     if let leader = self.cleanLeader() {
-      if leader != self.partition.leader && !self.inSyncReplicas.contains(leader) {
+      if !self.inSyncReplicas.contains(leader) {
         self.inSyncReplicas = [leader]
         self.eligible.removeAll { $0 == leader }
       }

@@ -13,7 +13,7 @@ private func recoveryState(_ number: Int8, _ field: String) throws(MetadataRecor
 }
 
 /// A number of a later version is read as "unspecified": the reason explains the change and is no part of it.
-private func reason(_ number: Int8) -> PartitionChangeReason { PartitionChangeReason(rawValue: number) ?? .unspecified }
+private func changeReason(_ number: Int8) -> PartitionChangeReason { PartitionChangeReason(rawValue: number) ?? .unspecified }
 
 extension PartitionRecord {
   init(_ partition: TopicIDPartition, _ image: PartitionImage) {
@@ -39,7 +39,7 @@ extension PartitionImage {
     self.addingReplicas = nodes(record.addingReplicas)
     self.eligibleLeaderReplicas = nodes(record.eligibleLeaderReplicas ?? [])
     self.lastKnownEligibleLeaderReplicas = nodes(record.lastKnownElr ?? [])
-    self.reason = reason(record.reason)
+    self.reason = changeReason(record.reason)
   }
 }
 
@@ -73,6 +73,6 @@ extension PartitionChange {
     self.directories = record.directories
     self.eligibleLeaderReplicas = record.eligibleLeaderReplicas.map(nodes)
     self.lastKnownEligibleLeaderReplicas = record.lastKnownElr.map(nodes)
-    self.reason = reason(record.reason)
+    self.reason = changeReason(record.reason)
   }
 }

@@ -135,7 +135,7 @@ import Testing
       try AlterPartition(nodeID: NodeID(8), epoch: cluster.epoch(1), [])
         .decide(on: cluster.harness.machine, nextOffset: cluster.harness.nextOffset)
     }
-    #expect(unknown.code == .brokerIdNotRegistered)
+    #expect(unknown.code == .staleBrokerEpoch)
   }
 
   @Test func aPartitionIsChangedOnce() throws {

@@ -100,7 +100,7 @@ import Testing
     let stale = try #require(throws: ApiError.self) { try harness.heartbeat(1, BrokerEpoch(0)) }
     #expect(stale.code == .staleBrokerEpoch)
     let unknown = try #require(throws: ApiError.self) { try harness.heartbeat(2, epochs[1]!) }
-    #expect(unknown.code == .brokerIdNotRegistered)
+    #expect(unknown.code == .staleBrokerEpoch)
     #expect(harness.machine.sessions == before)
   }
 

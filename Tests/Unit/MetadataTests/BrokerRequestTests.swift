@@ -61,7 +61,7 @@ import Testing
     let stale = try #require(throws: ApiError.self) { try harness.run(UnfenceBroker(nodeID: NodeID(1), epoch: BrokerEpoch(99))) }
     #expect(stale.code == .staleBrokerEpoch)
     let unknown = try #require(throws: ApiError.self) { try harness.run(AllocateProducerIDs(nodeID: NodeID(9), epoch: epoch)) }
-    #expect(unknown.code == .brokerIdNotRegistered)
+    #expect(unknown.code == .staleBrokerEpoch)
   }
 
   @Test func anUncleanRestartBeginsNewLeaderEpochs() throws {

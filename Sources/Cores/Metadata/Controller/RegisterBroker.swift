@@ -132,10 +132,11 @@ package struct UnfenceBroker: ControllerRequest {
   }
 }
 
-/// The registration of the broker that claims `epoch`, if that is its present one.
+/// The registration of the broker that claims `epoch`, if that is its present one. As Kafka says it, the epoch of a broker that was
+/// forgotten is stale too: it must register anew.
 func checkedBroker(_ id: NodeID, _ epoch: BrokerEpoch, in image: MetadataImage) throws(ApiError) -> BrokerRegistration {
   guard let registration = image.broker(id) else {
-    throw ApiError(.brokerIdNotRegistered, "Broker \(id) is not registered.")
+    throw ApiError(.staleBrokerEpoch, "Broker \(id) is not registered.")
   }
   if registration.epoch != epoch {
     throw ApiError(.staleBrokerEpoch, "Broker \(id) has epoch \(registration.epoch) now, and \(epoch) is another.")

@@ -88,12 +88,12 @@ import Wire
     #expect(Array(Self.changes[5].encoded.readableBytesView) == bytes)
   }
 
-  /// Why it was done: a tagged field of one byte with the number 10101, far from Kafka's.
+  /// Why it was done: a tagged field of one byte with the number 1000, far from Kafka's.
   @Test func bytesOfAReason() {
     let id: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
     var change = PartitionChange()
     change.reason = .brokerFenced
-    let bytes: [UInt8] = [1, 5, 2, 0, 0, 0, 3] + id + [1, 0xF5, 0x4E, 1, 2]
+    let bytes: [UInt8] = [1, 5, 2, 0, 0, 0, 3] + id + [1, 0xE8, 0x07, 1, 2]
     #expect(Array(MetadataChange.partitionChange(Self.partition, change).encoded.readableBytesView) == bytes)
   }
 

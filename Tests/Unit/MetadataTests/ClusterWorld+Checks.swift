@@ -30,7 +30,8 @@ extension ClusterWorld {
       // The only replica keeps its place while its broker restarts.
       isWrong(assigned.count > 1 && inSync.contains { !self.image.isActive($0) }, "somebody in the ISR is not active"),
       isWrong(
-        !partition.hasLeader && !self.isCutOff && inSync.union(eligible).contains { self.image.isActive($0) }, "nobody leads it, and somebody could"),
+        !partition.hasLeader && !self.isCutOff && inSync.union(eligible).contains { self.image.isActive($0) },
+        "nobody leads it, and somebody could"),
     ]
     for wrong in wrongs.compactMap({ $0 }) { self.fail(wrong) }
   }

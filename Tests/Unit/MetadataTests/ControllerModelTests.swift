@@ -27,7 +27,8 @@ import Testing
     var counts: [String: Int] = [:]
     for seed in 0..<Self.seeds / 2 { counts.merge(Self.live(seed: seed, mutant: nil).counts) { $0 + $1 } }
     let needed = [
-      "forged", "cut off", "start", "crash", "clean registration", "unclean registration", "impostor", "unfenced", "orderly stop", "AlterPartition",
+      "forged", "cut off", "start", "crash", "clean registration", "unclean registration", "impostor", "unfenced", "orderly stop",
+      "AlterPartition",
       "AlterPartition INVALID_UPDATE_VERSION", "AlterPartition FENCED_LEADER_EPOCH", "AlterPartition INELIGIBLE_REPLICA",
       "sessionEnded", "processDead", "unclean election", "controller change", "probe of a suspect", "leader lost",
       "registration refused: DUPLICATE_BROKER_REGISTRATION", "brokerFenced", "brokerUnfenced", "controlledShutdown", "brokerUnregistered",

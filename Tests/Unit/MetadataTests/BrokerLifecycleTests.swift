@@ -147,6 +147,18 @@ import Testing
     #expect(harness.image.partition(id)?.inSyncReplicas == nodes(1))
   }
 
+  /// The only replica of a partition keeps its place while its broker restarts. If the broker goes again instead, it does not.
+  @Test func aBrokerThatNeverCameBackLeadsNothing() throws {
+    var (harness, epochs) = try self.cluster(2)
+    let id = try harness.createTopic("t", [1])
+    _ = harness.session(.timeAdvanced, after: .seconds(9))
+    let second = try harness.run(MachineHarness.registration(1, incarnation: 2, previousEpoch: epochs[1]!))
+    #expect(harness.image.partition(id)?.leader == NodeID(1) && harness.image.partition(id)?.leaderEpoch == LeaderEpoch(0))
+    #expect(try harness.heartbeat(1, second, fence: true, shutdown: true).shouldShutDown)
+    #expect(harness.image.partition(id)?.leader == NodeID.none && harness.image.partition(id)?.eligibleLeaderReplicas == nodes(1))
+    #expect(harness.machine.index.ledCount(NodeID(1)) == 0)
+  }
+
   /// A shutdown of which only the beginning was written is taken up again.
   @Test func aShutdownThatWasCutOffGoesOn() throws {
     var (harness, epochs) = try self.cluster(2)

@@ -139,6 +139,33 @@ import Testing
     #expect(harness.machine.uncleanQuestions(countMax: 10).isEmpty)
   }
 
+  /// A leader that shuts down commits alone until it has read that it leads no more: nobody takes its place before it has stopped.
+  @Test func notWhileTheLastLeaderMayStillServe() throws {
+    var harness = MachineHarness()
+    harness.activate()
+    for id in [1, 2] as [Int32] {
+      let epoch = try harness.run(MachineHarness.registration(id))
+      try harness.heartbeat(id, epoch)
+    }
+    let epoch = try #require(harness.image.broker(NodeID(1))?.epoch)
+    let id = try harness.createTopic("t", [1, 2], unclean: true)
+    #expect(try harness.alter(id, [1]) == .none)
+    try harness.heartbeat(1, epoch, shutdown: true)
+    let partition = try #require(harness.image.partition(id))
+    #expect(!partition.hasLeader && partition.lastKnownEligibleLeaderReplicas == nodes(1))
+    #expect(harness.machine.uncleanQuestions(countMax: 9).isEmpty)
+    #expect(self.code(try self.outcome(&harness, 1)) == .eligibleLeadersNotAvailable)
+    let end = UncleanElections.LogEnd(NodeID(2), leaderEpoch: LeaderEpoch(0), endOffset: Offset(5))
+    let request = ElectUncleanLeader(id, partitionEpoch: partition.partitionEpoch, logEnds: [end], isForced: true)
+    let refusal = try #require(throws: ApiError.self) { try harness.run(request) }
+    #expect(refusal.code == .eligibleLeadersNotAvailable)
+    // It is dead, or has read all and gone.
+    _ = harness.session(.connectionLost(NodeID(1)))
+    _ = harness.session(.probeFailed(NodeID(1), epoch, .refused))
+    #expect(harness.machine.uncleanQuestions(countMax: 9).map(\.partition) == [id])
+    #expect(try harness.run(request) == NodeID(2))
+  }
+
   @Test func onlyWhereItIsAllowed() throws {
     var (harness, id) = try self.lost(unclean: false)
     #expect(harness.machine.uncleanQuestions(countMax: 10).isEmpty)

@@ -19,6 +19,9 @@ package struct FenceBroker: ControllerRequest {
 }
 
 /// Makes the cluster forget a broker that will not come back: it leaves every ISR and ELR, and reassignments no longer wait for it.
+///
+/// Kafka does so to a broker that is alive, too, and lets others lead while it still does. Here it is refused (INVALID_REQUEST) until the
+/// broker has stopped.
 package struct UnregisterBroker: ControllerRequest {
   package var nodeID: NodeID
   package init(nodeID: NodeID) { self.nodeID = nodeID }

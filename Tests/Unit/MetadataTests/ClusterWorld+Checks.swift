@@ -60,9 +60,15 @@ extension ClusterWorld {
     }
   }
 
+  /// Whether the process that runs is the one that the controller knows.
+  private func isRegistered(_ node: NodeID) -> Bool {
+    self.brokers[node]!.isUp && self.brokers[node]!.epoch == self.image.broker(node)?.epoch
+  }
+
   private mutating func committedStaysWhereItIs(_ id: TopicIDPartition, _ partition: PartitionImage) {
     let committed = self.committed[id] ?? []
-    for node in partition.inSyncReplicas where self.brokers[node]!.isUp {
+    // A process that died and is not known to have is in the ISR until it comes back.
+    for node in partition.inSyncReplicas where self.isRegistered(node) {
       let log = self.brokers[node]!.replicas[id]?.log ?? []
       if !log.starts(with: committed) { self.fail("\(id): \(node) is in sync and lacks committed records") }
     }
@@ -89,7 +95,7 @@ extension ClusterWorld {
       self.fail("\(id): \(leader) was elected from outside the ISR and the ELR: \(transition)")
     }
     // A dead process that is not known to be dead may be elected; it never serves, and comes back without proof.
-    guard self.brokers[leader]!.isUp, self.brokers[leader]!.epoch == self.image.broker(leader)?.epoch else { return }
+    guard self.isRegistered(leader) else { return }
     let log = self.brokers[leader]!.replicas[id]?.log ?? []
     if after.assignedReplicas.count > 1 && !log.starts(with: self.committed[id] ?? []) {
       self.fail("\(id): \(leader) was elected with \(log), and \(self.committed[id] ?? []) was committed: \(transition)")

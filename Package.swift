@@ -62,7 +62,8 @@ let package = Package(
       swiftSettings: common, plugins: ["WirePlugin"]),
 
     // Cores: pure machines.
-    .target(name: "Metadata", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Metadata", swiftSettings: core),
+    .target(name: "Metadata", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Metadata",
+      swiftSettings: core + mutants),
     .target(name: "Replication", dependencies: ["Base", "Model", collections], path: "Sources/Cores/Replication",
       swiftSettings: core + mutants),
     .target(name: "LogCore", dependencies: ["Base", "Model", collections], path: "Sources/Cores/LogCore", swiftSettings: core),

@@ -1,4 +1,4 @@
-/// Deliberate bugs, to prove that the simulation would find them. They exist only in builds with `APUS_MUTANTS`; everywhere else a machine's
+/// Deliberate bugs, to prove that the simulation would find them. They exist only in builds with `APUS_MUTANTS`; everywhere else the
 /// `mutant` is the constant nil and the branches are gone.
 package enum Mutant: String, CaseIterable, Sendable {
   /// `acks=all` is acknowledged as soon as it is appended.

@@ -45,8 +45,9 @@ package final class ControllerDriver: Sendable {
     var machine = ControllerMachine(image: initial, settings: settings, seed: seed)
     var recordCount = 0
     do throws(MetadataLogReadError<ControllerLoadError>) {
-      var delta = MetadataDelta()
       try log.read(from: initial.offset + 1) { (offset, value) throws(ControllerLoadError) in
+        // Nobody asks what changed since the log began.
+        var delta = MetadataDelta()
         let change: MetadataChange
         do throws(MetadataRecordError) { change = try MetadataChange(decoding: value) } catch { throw .record(at: offset, error) }
         do throws(ReplayError) { try machine.replay(change, at: offset, into: &delta) } catch { throw .replay(at: offset, error) }
@@ -91,10 +92,12 @@ package final class ControllerDriver: Sendable {
         pending = Pending(endOffset: self.log.nextOffset, published: nil) { error in
           completion(error.map { .failure($0) } ?? .success(response))
         }
-        if !decision.records.isEmpty {
-          do throws(MetadataLogError) { try self.append(decision.records, &state, &pending) } catch {
+        for (number, batch) in decision.batches.enumerated() {
+          // Every batch but the last is published on its own: nobody waits for it alone.
+          if number > 0 { state.pending.append(Pending(endOffset: pending.endOffset, published: pending.published, answer: { _ in })) }
+          do throws(MetadataLogError) { try self.append(batch, &state, &pending) } catch {
             appendError = error
-            throw ApiError(error.code, "The change could not be written: \(error.reason)")
+            throw ApiError(error.code, "The change could not be written\(number > 0 ? " to its end" : ""): \(error.reason)")
           }
         }
       } catch {
@@ -123,7 +126,7 @@ package final class ControllerDriver: Sendable {
   private func bootstrap() throws(MetadataLogError) {
     try self.state.withLock { state throws(MetadataLogError) in
       var pending = Pending(endOffset: .zero, published: nil, answer: { _ in })
-      try self.append(ControllerMachine.bootstrapRecords(), &state, &pending)
+      try self.append(ControllerMachine.bootstrapRecords(minInSyncReplicas: state.machine.settings.minInSyncReplicas), &state, &pending)
       state.pending.append(pending)
     }
   }

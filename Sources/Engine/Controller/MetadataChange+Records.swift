@@ -25,6 +25,7 @@ extension MetadataChange {
     case .featureLevel(let name, let level): .featureLevel(FeatureLevelRecord(name: name, featureLevel: level))
     case .producerIDs(let broker, let epoch, let next):
       .producerIds(ProducerIdsRecord(brokerId: broker.rawValue, brokerEpoch: epoch.rawValue, nextProducerId: next.rawValue))
+    case .clearEligibleLeaderReplicas(let name): .clearElr(ClearElrRecord(topicName: name ?? ""))
     case .noOp: .noOp(NoOpRecord())
     }
   }
@@ -62,10 +63,10 @@ extension MetadataChange {
     case .producerIds(let record):
       self = .producerIDs(
         broker: NodeID(record.brokerId), epoch: BrokerEpoch(record.brokerEpoch), next: ProducerID(record.nextProducerId))
+    case .clearElr(let record): self = .clearEligibleLeaderReplicas(topicName: record.topicName.isEmpty ? nil : record.topicName)
     case .noOp: self = .noOp
     case .delegationToken, .userScramCredential, .clientQuota, .accessControlEntry, .removeAccessControlEntry, .zkMigrationState,
-      .removeUserScramCredential, .beginTransaction, .endTransaction, .abortTransaction, .removeDelegationToken, .registerController,
-      .clearElr:
+      .removeUserScramCredential, .beginTransaction, .endTransaction, .abortTransaction, .removeDelegationToken, .registerController:
       throw .notSupported(type: UInt32(type(of: record.value).apiKey))
     }
   }

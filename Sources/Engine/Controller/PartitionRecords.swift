@@ -12,6 +12,9 @@ private func recoveryState(_ number: Int8, _ field: String) throws(MetadataRecor
   return state
 }
 
+/// A number of a later version is read as "unspecified": the reason explains the change and is no part of it.
+private func changeReason(_ number: Int8) -> PartitionChangeReason { PartitionChangeReason(rawValue: number) ?? .unspecified }
+
 extension PartitionRecord {
   init(_ partition: TopicIDPartition, _ image: PartitionImage) {
     self.init(
@@ -21,7 +24,8 @@ extension PartitionRecord {
       partitionEpoch: image.partitionEpoch.rawValue, directories: image.directories,
       // Kafka writes these two only where there are any.
       eligibleLeaderReplicas: image.eligibleLeaderReplicas.isEmpty ? nil : numbers(image.eligibleLeaderReplicas),
-      lastKnownElr: image.lastKnownEligibleLeaderReplicas.isEmpty ? nil : numbers(image.lastKnownEligibleLeaderReplicas))
+      lastKnownElr: image.lastKnownEligibleLeaderReplicas.isEmpty ? nil : numbers(image.lastKnownEligibleLeaderReplicas),
+      reason: image.reason.rawValue)
   }
 }
 
@@ -35,6 +39,7 @@ extension PartitionImage {
     self.addingReplicas = nodes(record.addingReplicas)
     self.eligibleLeaderReplicas = nodes(record.eligibleLeaderReplicas ?? [])
     self.lastKnownEligibleLeaderReplicas = nodes(record.lastKnownElr ?? [])
+    self.reason = changeReason(record.reason)
   }
 }
 
@@ -49,7 +54,8 @@ extension PartitionChangeRecord {
       leader: change.leader?.rawValue ?? sameLeader, replicas: change.assignedReplicas.map(numbers),
       removingReplicas: change.removingReplicas.map(numbers), addingReplicas: change.addingReplicas.map(numbers),
       leaderRecoveryState: change.leaderRecoveryState?.rawValue ?? sameRecoveryState, directories: change.directories,
-      eligibleLeaderReplicas: change.eligibleLeaderReplicas.map(numbers), lastKnownElr: change.lastKnownEligibleLeaderReplicas.map(numbers))
+      eligibleLeaderReplicas: change.eligibleLeaderReplicas.map(numbers), lastKnownElr: change.lastKnownEligibleLeaderReplicas.map(numbers),
+      reason: change.reason.rawValue)
   }
 }
 
@@ -67,5 +73,6 @@ extension PartitionChange {
     self.directories = record.directories
     self.eligibleLeaderReplicas = record.eligibleLeaderReplicas.map(nodes)
     self.lastKnownEligibleLeaderReplicas = record.lastKnownElr.map(nodes)
+    self.reason = changeReason(record.reason)
   }
 }

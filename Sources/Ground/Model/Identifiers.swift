@@ -51,7 +51,7 @@ public struct PartitionEpoch: Newtype {
   public init(rawValue: Int32) { self.rawValue = rawValue }
 }
 
-/// The metadata offset of a broker's registration: one incarnation of the broker.
+/// The metadata offset at which a broker's registration begins, with what it changes of partitions: one incarnation of the broker.
 public struct BrokerEpoch: Newtype {
   public var rawValue: Int64
   public init(rawValue: Int64) { self.rawValue = rawValue }

@@ -26,8 +26,10 @@ struct ApiVersionsTests {
       let key = try #require(ApiKey(rawValue: api.apiKey))
       #expect(Self.kafka[key] == api.minVersion...api.maxVersion, "\(key)")
     }
-    #expect(response.supportedFeatures.map(\.name) == (version >= 3 ? ["metadata.version"] : []))
-    #expect(response.finalizedFeatures.map(\.name) == (version >= 3 ? ["metadata.version"] : []))
+    // The level 0 of a feature was not foreseen before version 4.
+    let features = ["eligible.leader.replicas.version", "metadata.version"]
+    #expect(response.supportedFeatures.map(\.name) == (version >= 4 ? features : version == 3 ? ["metadata.version"] : []))
+    #expect(response.finalizedFeatures.map(\.name) == (version >= 3 ? features : []))
   }
 
   @Test("A newer version is answered in version 0, with the ranges")

@@ -18,11 +18,11 @@ import Testing
 
   @Test func aNewLogGetsItsFeatures() throws {
     let controller = try makeController(self.log, self.journal)
-    #expect(self.log.batches == [1])
+    #expect(self.log.batches == [3])
     #expect(controller.image.metadataVersion == 0)
     self.log.commit()
     #expect(controller.image.metadataVersion == MetadataVersion.latest)
-    #expect(self.journal.entries == ["loaded 0", "image -1", "image 0"])
+    #expect(self.journal.entries == ["loaded 0", "image -1", "image 2"])
   }
 
   @Test func nothingIsToldBeforeItIsCommitted() throws {
@@ -76,6 +76,46 @@ import Testing
     #expect(self.journal.entries.count == 1)
     self.log.commit()
     #expect(self.journal.entries.dropFirst(2) == ["create ok", "later STALE_BROKER_EPOCH"])
+  }
+
+  /// Twelve thousand partitions of a broker that comes back, each with a new leader epoch.
+  private func manyPartitions() throws -> ControllerDriver {
+    let controller = try self.started()
+    for name in ["a", "b"] { controller.run(CreateTopics([.init(name, numPartitions: 6_000)]), name, self.journal) }
+    self.log.commit()
+    #expect(controller.image.partitionCount == 12_000)
+    self.journal.clear()
+    return controller
+  }
+
+  @Test func whatDoesNotFitIntoOneBatchIsSeveral() throws {
+    let controller = try self.manyPartitions()
+    let batches = self.log.batches.count, first = self.log.nextOffset
+    controller.run(registration(incarnation: 2), "register", self.journal)
+    #expect(self.log.batches.dropFirst(batches) == [10_000, 2_001])
+    self.log.commit(upTo: first + 10_000)
+    #expect(self.journal.entries == ["image \(first + 9_999)"])
+    #expect(controller.image.broker(NodeID(1))?.isFenced == false)
+    self.log.commit()
+    #expect(self.journal.entries == ["image \(first + 9_999)", "image \(first + 12_000)", "register ok"])
+    #expect(controller.image.broker(NodeID(1))?.epoch == BrokerEpoch(first.rawValue))
+  }
+
+  /// The beginning is in the log and must be told of; the request was not carried out.
+  @Test func theLogRefusesTheSecondBatch() throws {
+    let controller = try self.manyPartitions()
+    let first = self.log.nextOffset
+    self.log.refuse(MetadataLogError("disk full"), after: 1)
+    controller.run(registration(incarnation: 2), "register", self.journal)
+    #expect(self.journal.entries == ["append failed: disk full"])
+    self.log.refuse(nil)
+    self.log.commit()
+    #expect(self.journal.entries.dropFirst() == ["image \(first + 9_999)", "register KAFKA_STORAGE_ERROR"])
+    self.journal.clear()
+    controller.run(registration(incarnation: 2), "again", self.journal)
+    self.log.commit()
+    #expect(self.journal.entries.last == "again ok")
+    #expect(controller.image.broker(NodeID(1))?.incarnationID == KafkaUUID(high: 1, low: 2))
   }
 
   @Test func aFailedAppendChangesNothing() throws {

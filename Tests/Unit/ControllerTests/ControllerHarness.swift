@@ -38,6 +38,8 @@ final class ScriptedLog: MetadataLogPort {
     var batches: [Int] = []
     var listener: (@Sendable (MetadataLogEvent) -> Void)?
     var refusal: MetadataLogError?
+    /// So many batches are taken before the refusal.
+    var taken = 0
   }
   private let state: Mutex<State>
   init(_ records: [ByteBuffer] = []) { self.state = Mutex(State(records: records)) }
@@ -45,7 +47,7 @@ final class ScriptedLog: MetadataLogPort {
   var nextOffset: Offset { self.state.withLock { Offset(Int64($0.records.count)) } }
   /// Records per batch.
   var batches: [Int] { self.state.withLock { $0.batches } }
-  func refuse(_ error: MetadataLogError?) { self.state.withLock { $0.refusal = error } }
+  func refuse(_ error: MetadataLogError?, after taken: Int = 0) { self.state.withLock { ($0.refusal, $0.taken) = (error, taken) } }
   func commit(upTo offset: Offset? = nil) {
     let event = MetadataLogEvent.committed(upTo: offset ?? self.nextOffset)
     self.state.withLock { $0.listener }?(event)
@@ -60,7 +62,10 @@ final class ScriptedLog: MetadataLogPort {
   func start(_ listener: @escaping @Sendable (MetadataLogEvent) -> Void) { self.state.withLock { $0.listener = listener } }
   func append(_ records: [ByteBuffer]) throws(MetadataLogError) {
     try self.state.withLock { state throws(MetadataLogError) in
-      if let refusal = state.refusal { throw refusal }
+      if let refusal = state.refusal {
+        if state.taken == 0 { throw refusal }
+        state.taken -= 1
+      }
       state.records += records
       state.batches.append(records.count)
     }

@@ -53,7 +53,7 @@ import Wire
     let node = try Node(disk)
     #expect(node.controller.image.offset == Offset(-1))
     node.environment.runAll()
-    #expect(node.controller.image.offset == Offset(1))
+    #expect(node.controller.image.offset == Offset(3))
     let batches = try self.batches(disk)
     #expect(batches.map(\.header.attributes.isControl) == [true, false])
     #expect(batches.map(\.header.baseOffset) == [Offset(0), Offset(1)])

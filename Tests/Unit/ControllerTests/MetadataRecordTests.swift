@@ -19,6 +19,7 @@ import Wire
     full.removingReplicas = [NodeID(1)]
     full.eligibleLeaderReplicas = [NodeID(1)]
     full.lastKnownEligibleLeaderReplicas = [NodeID(4)]
+    full.reason = .isrShrink
     var change = PartitionChange()
     change.inSyncReplicas = []
     change.leader = NodeID.none
@@ -29,6 +30,7 @@ import Wire
     change.directories = [.zero]
     change.eligibleLeaderReplicas = [NodeID(8)]
     change.lastKnownEligibleLeaderReplicas = []
+    change.reason = .uncleanElection
     var leader = PartitionChange()
     leader.leader = NodeID(4)
     var fence = BrokerRegistrationChange(NodeID(1), epoch: BrokerEpoch(5))
@@ -59,6 +61,7 @@ import Wire
       .config(.defaultBroker, name: "a", value: nil),
       .config(ConfigResource(.group, "g"), name: "a", value: ""), .featureLevel(name: "metadata.version", level: 29),
       .producerIDs(broker: NodeID(1), epoch: BrokerEpoch(2), next: ProducerID(1000)), .noOp,
+      .clearEligibleLeaderReplicas(topicName: nil), .clearEligibleLeaderReplicas(topicName: "t"),
     ]
   }()
 
@@ -83,6 +86,30 @@ import Wire
     let id: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
     let bytes: [UInt8] = [1, 5, 2, 0, 0, 0, 3] + id + [1, 1, 4, 0, 0, 0, 4]
     #expect(Array(Self.changes[5].encoded.readableBytesView) == bytes)
+  }
+
+  /// Why it was done: a tagged field of one byte with the number 1000, far from Kafka's.
+  @Test func bytesOfAReason() {
+    let id: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
+    var change = PartitionChange()
+    change.reason = .brokerFenced
+    let bytes: [UInt8] = [1, 5, 2, 0, 0, 0, 3] + id + [1, 0xE8, 0x07, 1, 2]
+    #expect(Array(MetadataChange.partitionChange(Self.partition, change).encoded.readableBytesView) == bytes)
+  }
+
+  /// Kafka's records have no reasons, and a later version may have others.
+  @Test func reasonsThatAreNotThere() throws {
+    #expect(PartitionImage(assignedReplicas: [], inSyncReplicas: [], leader: .none).reason == .created)
+    let known = try MetadataChange(.partitionChange(PartitionChangeRecord(partitionId: 3, topicId: Self.topicID)))
+    #expect(known == .partitionChange(Self.partition, PartitionChange()))
+    let later = try MetadataChange(.partitionChange(PartitionChangeRecord(partitionId: 3, topicId: Self.topicID, reason: 99)))
+    #expect(later == .partitionChange(Self.partition, PartitionChange()))
+    for reason in PartitionChangeReason.allCases {
+      var change = PartitionChange()
+      change.reason = reason
+      let record = MetadataChange.partitionChange(Self.partition, change)
+      #expect(try MetadataChange(decoding: record.encoded) == record)
+    }
   }
 
   @Test func whatHasNoMeaningHereIsRefused() {

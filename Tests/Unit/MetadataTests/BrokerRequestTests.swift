@@ -7,7 +7,7 @@ import Testing
   @Test func theEpochIsTheOffsetOfTheRegistration() throws {
     var harness = MachineHarness()
     let epoch = try harness.run(MachineHarness.registration(1))
-    #expect(epoch == BrokerEpoch(1))  // behind the feature record
+    #expect(epoch == BrokerEpoch(3))  // behind the records that every log begins with
     let broker = try #require(harness.image.broker(NodeID(1)))
     #expect(broker.epoch == epoch)
     #expect(broker.isFenced)
@@ -61,7 +61,7 @@ import Testing
     let stale = try #require(throws: ApiError.self) { try harness.run(UnfenceBroker(nodeID: NodeID(1), epoch: BrokerEpoch(99))) }
     #expect(stale.code == .staleBrokerEpoch)
     let unknown = try #require(throws: ApiError.self) { try harness.run(AllocateProducerIDs(nodeID: NodeID(9), epoch: epoch)) }
-    #expect(unknown.code == .brokerIdNotRegistered)
+    #expect(unknown.code == .staleBrokerEpoch)
   }
 
   @Test func anUncleanRestartBeginsNewLeaderEpochs() throws {

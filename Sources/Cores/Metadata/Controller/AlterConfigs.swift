@@ -110,6 +110,7 @@ private func decideResources<Changes>(
   for (resource, _) in resources { counts[resource, default: 0] += 1 }
   var records = BoundedRecords()
   var results: [AlterConfigsResult] = []
+  var minChanges = MinInSyncReplicasChange()
   for (resource, changes) in resources {
     do throws(ApiError) {
       if counts[resource]! > 1 { throw ApiError(.invalidRequest, "A resource may appear only once in a request.") }
@@ -117,6 +118,7 @@ private func decideResources<Changes>(
       let current = state.image.configs(of: resource)
       let proposed = try propose(resource, changes, current)
       try validate(proposed, current, of: resource, state)
+      minChanges.note(resource, current, proposed)
       for pair in current.pairs where proposed[pair.name] == nil {
         try records.append(.config(resource, name: pair.name, value: nil))
       }
@@ -129,7 +131,40 @@ private func decideResources<Changes>(
       results.append(AlterConfigsResult(resource: resource, error: error))
     }
   }
-  return Decision(validateOnly ? [] : records.records, results)
+  if validateOnly { return Decision([], results) }
+  // Whoever is eligible no longer must be known not to be before anybody may commit by the new minimum.
+  let eligible = minChanges.records(on: state)
+  return Decision(eligible + records.records, results, isDivisible: !eligible.isEmpty, atomicTail: records.records.count)
+}
+
+/// The partitions whose ELR must change with `min.insync.replicas` (KIP-966): where the ISR is no longer too small, records are committed
+/// that the replicas of the ELR do not have.
+private struct MinInSyncReplicasChange {
+  private static let name = ControllerConfig.minInSyncReplicas
+  /// By topic; a nil value: the topic has none of its own any more.
+  private var topics: [String: String?] = [:]
+  private var cluster: String??
+
+  mutating func note(_ resource: ConfigResource, _ current: ConfigValues, _ proposed: ConfigValues) {
+    if current[Self.name] == proposed[Self.name] { return }
+    if resource.kind == .topic { self.topics[resource.name] = .some(proposed[Self.name]) }
+    if resource == .defaultBroker { self.cluster = .some(proposed[Self.name]) }
+  }
+
+  func records(on state: ControllerMachine) -> [MetadataChange] {
+    if !state.keepsEligible || (self.topics.isEmpty && self.cluster == nil) { return [] }
+    var planner = PartitionPlanner(state)
+    planner.minOverride = { topic in
+      var layers = state.layers
+      if let cluster = self.cluster { layers.dynamicDefault[Self.name] = cluster }
+      let own = self.topics[topic.name] ?? state.image.configs(of: .topic(topic.name))[Self.name]
+      return max(1, (own ?? layers.value(Self.name)).flatMap { Int($0) } ?? 1)
+    }
+    return state.index.partitionsWithEligible.compactMap { id in
+      guard let topic = state.image.topic(id.topicID), self.cluster != nil || self.topics[topic.name] != nil else { return nil }
+      return planner.plan(id, .minInSyncReplicasChanged)?.change().map { .partitionChange(id, $0) }
+    }
+  }
 }
 
 private func validateExists(_ resource: ConfigResource, _ image: MetadataImage) throws(ApiError) {
@@ -160,6 +195,14 @@ private func validate(
       throw ApiError(.invalidConfig, error.description)
     }
     return
+  }
+  // With an ELR every node must mean the same by it (Kafka answers these two with INVALID_CONFIG).
+  let minimum = ControllerConfig.minInSyncReplicas
+  if state.keepsEligible && current[minimum] != proposed[minimum] {
+    if resource != .defaultBroker {
+      throw ApiError(.invalidConfig, "\(minimum) cannot be set for single brokers while ELR is enabled; set it for the cluster or a topic.")
+    }
+    if proposed[minimum] == nil { throw ApiError(.invalidConfig, "The cluster's \(minimum) cannot be removed while ELR is enabled.") }
   }
   for pair in proposed.pairs where current[pair.name] != pair.value {
     guard let definition = ConfigRegistry.brokerConfig(pair.name) else {

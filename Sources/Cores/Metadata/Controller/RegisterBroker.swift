@@ -1,6 +1,10 @@
 package import Model
 
-/// A broker says that it is there, with a new incarnation or with new facts about the present one. It is fenced until `UnfenceBroker`.
+/// A broker says that it is there, with a new incarnation or with new facts about the present one. A new incarnation is fenced until it
+/// has read its own registration (`BrokerHeartbeat`).
+///
+/// As long as the incarnation that is registered may be alive, no other is taken under its id. A broker that comes back leaves every ISR,
+/// since it has to catch up; without proof of an orderly stop (the broker epoch it stopped with) it leaves the ELR too (KIP-966).
 package struct RegisterBroker: ControllerRequest {
   package var clusterID: String
   package var nodeID: NodeID
@@ -15,7 +19,7 @@ package struct RegisterBroker: ControllerRequest {
 
   package init(
     clusterID: String, nodeID: NodeID, incarnationID: KafkaUUID, endpoints: [Listener],
-    features: [BrokerRegistration.FeatureRange] = [MetadataVersion.supported],
+    features: [BrokerRegistration.FeatureRange] = SupportedFeatures.all,
     rack: String? = nil, logDirectories: [KafkaUUID], previousEpoch: BrokerEpoch
   ) {
     self.clusterID = clusterID
@@ -44,18 +48,23 @@ package struct RegisterBroker: ControllerRequest {
       registration.isInControlledShutdown = existing.isInControlledShutdown
       return Decision([.registerBroker(registration)], existing.epoch)
     }
-    // The registration comes first: its offset is the broker's epoch.
-    var records: [MetadataChange] = [.registerBroker(registration)]
-    if let existing {
-      let isClean = self.previousEpoch == existing.epoch
-      records += self.leadershipChanges(in: state.image, afterCleanShutdown: isClean)
+    // The registration comes last: a controller that finds only a part of this has the rest still to do. Its epoch is the offset of the
+    // first record, which is greater than any before.
+    var records: [MetadataChange] = []
+    if let existing, !mutates(state.mutant, .registrationKeepsSync) {
+      records = self.leave(existing, isClean: self.previousEpoch == existing.epoch, on: state)
     }
-    return Decision(records, registration.epoch)
+    return Decision(records + [.registerBroker(registration)], registration.epoch, isDivisible: true)
   }
 
   private func validate(on state: ControllerMachine) throws(ApiError) {
     if self.clusterID != state.image.clusterID {
       throw ApiError(.inconsistentClusterId, "This is cluster \(state.image.clusterID); the broker belongs to cluster \(self.clusterID).")
+    }
+    if let existing = state.image.broker(self.nodeID), existing.incarnationID != self.incarnationID,
+      state.sessions.isLive(self.nodeID, existing.epoch), !mutates(state.mutant, .duplicateBrokerIsTaken)
+    {
+      throw ApiError(.duplicateBrokerRegistration, "Broker \(self.nodeID) is registered by another process, which may be alive.")
     }
     if self.nodeID < NodeID(0) { throw ApiError(.invalidRegistration, "A broker's id cannot be negative, as \(self.nodeID) is.") }
     if self.endpoints.isEmpty { throw ApiError(.invalidRegistration, "A broker needs at least one listener.") }
@@ -76,32 +85,36 @@ package struct RegisterBroker: ControllerRequest {
           .unsupportedVersion, "The cluster runs with \(feature.name) at level \(feature.level), which this broker does not support.")
       }
     }
-  }
-
-  /// What becomes of the partitions that the previous incarnation led.
-  ///
-  /// Where another replica in sync is alive it takes over. Where none is, the broker goes on leading: after a clean shutdown in the same
-  /// leader epoch, else in a new one, by which clients learn that records after the last sync may be gone.
-  private func leadershipChanges(in image: MetadataImage, afterCleanShutdown isClean: Bool) -> [MetadataChange] {
-    var records: [MetadataChange] = []
-    for topic in image.topicsByName {
-      for (index, partition) in topic.partitions.enumerated() where partition.leader == self.nodeID {
-        var change = PartitionChange()
-        let heir = partition.assignedReplicas.first {
-          $0 != self.nodeID && partition.inSyncReplicas.contains($0) && image.isActive($0)
-        }
-        if let heir {
-          change.leader = heir
-          change.inSyncReplicas = partition.inSyncReplicas.filter { $0 != self.nodeID }
-        } else if !isClean {
-          change.leader = self.nodeID
-        } else {
-          continue
-        }
-        records.append(.partitionChange(TopicIDPartition(topic.id, PartitionID(Int32(index))), change))
+    // A feature that is off is at level 0. The level of kraft.version is not in the metadata.
+    for range in self.features where range.name != KRaftVersion.feature && state.image.featureLevel(range.name) == nil {
+      if !range.versions.contains(0) {
+        throw ApiError(.unsupportedVersion, "The cluster runs without \(range.name), and this broker cannot do without.")
       }
     }
-    return records
+  }
+
+  /// What becomes of the partitions of the previous incarnation.
+  ///
+  /// Where it is the only replica nobody else can have anything: it goes on leading, after an orderly stop in the same leader epoch, else
+  /// in a new one, by which clients learn that records after the last sync may be gone.
+  private func leave(_ existing: BrokerRegistration, isClean: Bool, on state: ControllerMachine) -> [MetadataChange] {
+    var records: [MetadataChange] = []
+    var others: [TopicIDPartition] = []
+    for id in state.index.inSyncOrLed(self.nodeID) {
+      guard let partition = state.image.partition(id) else { continue }
+      if partition.assignedReplicas != [self.nodeID] || partition.leader != self.nodeID {
+        others.append(id)
+      } else if !isClean {
+        var change = PartitionChange()
+        change.leader = self.nodeID
+        change.reason = .uncleanShutdown
+        records.append(.partitionChange(id, change))
+      }
+    }
+    var planner = PartitionPlanner(state)
+    if isClean { return records + planner.remove(self.nodeID, from: others, .brokerRestarted) }
+    others += state.index.eligible(self.nodeID)
+    return records + planner.remove(self.nodeID, from: others, .uncleanShutdown, isUnclean: true)
   }
 }
 
@@ -115,25 +128,15 @@ package struct UnfenceBroker: ControllerRequest {
   package func decide(on state: ControllerMachine, nextOffset: Offset) throws(ApiError) -> Decision<Void> {
     let registration = try checkedBroker(self.nodeID, self.epoch, in: state.image)
     if !registration.isFenced { return Decision([], ()) }
-    var change = BrokerRegistrationChange(self.nodeID, epoch: self.epoch)
-    change.isFenced = false
-    var records: [MetadataChange] = [.brokerRegistrationChange(change)]
-    for topic in state.image.topicsByName {
-      for (index, partition) in topic.partitions.enumerated()
-      where partition.leader == .none && partition.inSyncReplicas.contains(self.nodeID) {
-        var change = PartitionChange()
-        change.leader = self.nodeID
-        records.append(.partitionChange(TopicIDPartition(topic.id, PartitionID(Int32(index))), change))
-      }
-    }
-    return Decision(records, ())
+    return Decision(unfencing(registration, on: state), (), isDivisible: true)
   }
 }
 
-/// The registration of the broker that claims `epoch`, if that is its present one.
+/// The registration of the broker that claims `epoch`, if that is its present one. As Kafka says it, the epoch of a broker that was
+/// forgotten is stale too: it must register anew.
 func checkedBroker(_ id: NodeID, _ epoch: BrokerEpoch, in image: MetadataImage) throws(ApiError) -> BrokerRegistration {
   guard let registration = image.broker(id) else {
-    throw ApiError(.brokerIdNotRegistered, "Broker \(id) is not registered.")
+    throw ApiError(.staleBrokerEpoch, "Broker \(id) is not registered.")
   }
   if registration.epoch != epoch {
     throw ApiError(.staleBrokerEpoch, "Broker \(id) has epoch \(registration.epoch) now, and \(epoch) is another.")

@@ -18,7 +18,9 @@ struct ReplicaPlacer {
   private let brokerCount: Int
 
   init(_ brokers: [BrokerRegistration], using generator: inout SeededGenerator) {
-    for broker in brokers {
+    // Who is about to go gets nothing; who is gone may come back.
+    let usable = brokers.filter { $0.isFenced || !$0.isInControlledShutdown }
+    for broker in usable {
       let place: Int
       if let known = self.racks.firstIndex(where: { $0.name == broker.rack }) {
         place = known
@@ -37,7 +39,7 @@ struct ReplicaPlacer {
     self.racks = self.racks.filter { !$0.active.isEmpty } + self.racks.filter { $0.active.isEmpty }
     let leading = self.racks.count { !$0.active.isEmpty }
     self.start = leading == 0 ? 0 : Int(generator.next() % UInt64(leading))
-    self.brokerCount = brokers.count
+    self.brokerCount = usable.count
   }
 
   /// The replicas of `count` partitions, the leader first.
@@ -45,7 +47,7 @@ struct ReplicaPlacer {
     if replicationFactor > self.brokerCount {
       throw ApiError(
         .invalidReplicationFactor,
-        "A replication factor of \(replicationFactor) cannot be reached: only \(self.brokerCount) broker(s) are registered.")
+        "A replication factor of \(replicationFactor) cannot be reached: only \(self.brokerCount) broker(s) can be used.")
     }
     let leading = self.racks.count { !$0.active.isEmpty }
     if leading == 0 {
@@ -81,12 +83,8 @@ struct ReplicaPlacer {
 func newPartition(_ replicas: [NodeID], in image: MetadataImage) -> PartitionImage? {
   let inSync = replicas.filter { image.isActive($0) }
   guard let leader = inSync.first else { return nil }
-  // A broker with several log directories chooses one itself and reports it.
-  let directories = replicas.map { id -> KafkaUUID in
-    guard let directories = image.broker(id)?.logDirectories, directories.count == 1 else { return .zero }
-    return directories[0]
-  }
-  return PartitionImage(assignedReplicas: replicas, inSyncReplicas: inSync, leader: leader, directories: directories)
+  return PartitionImage(
+    assignedReplicas: replicas, inSyncReplicas: inSync, leader: leader, directories: replicas.map { image.onlyDirectory(of: $0) })
 }
 
 /// Checks one partition's replicas as an administrator listed them.

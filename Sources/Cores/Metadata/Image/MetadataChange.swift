@@ -16,6 +16,8 @@ package enum MetadataChange: Sendable, Hashable {
   case featureLevel(name: String, level: Int16)
   /// Producer ids below `next` have been given out.
   case producerIDs(broker: NodeID, epoch: BrokerEpoch, next: ProducerID)
+  /// Empties the ELR and the last known ELR of every partition of one topic, or of all topics if the name is nil.
+  case clearEligibleLeaderReplicas(topicName: String?)
   case noOp
 }
 
@@ -31,7 +33,16 @@ package struct PartitionChange: Sendable, Hashable {
   package var directories: [KafkaUUID]?
   package var eligibleLeaderReplicas: [NodeID]?
   package var lastKnownEligibleLeaderReplicas: [NodeID]?
+  /// Says nothing about the partition itself: it goes along with the change.
+  package var reason: PartitionChangeReason = .unspecified
   package init() {}
+
+  /// Whether nothing of the partition would be changed but its epoch.
+  package var isEmpty: Bool {
+    var same = PartitionChange()
+    same.reason = self.reason
+    return self == same
+  }
 }
 
 /// What changes of a broker's registration without a new incarnation; nil leaves a field as it is.

@@ -8,6 +8,8 @@ package struct MetadataDelta: Sendable, Hashable {
   package var removedTopics: [TopicImage] = []
   /// New or changed, of topics in the new image.
   package var changedPartitions: UniqueList<TopicIDPartition> = []
+  /// Every single change of a partition, in the order of the log: what is told to people, not what is acted on.
+  package var transitions: [PartitionTransition] = []
   /// A removed topic's configs go with it and are not listed.
   package var changedConfigs: UniqueList<ConfigResource> = []
   package var changedBrokers: UniqueList<NodeID> = []
@@ -33,6 +35,7 @@ package struct MetadataDelta: Sendable, Hashable {
 
   mutating func remove(_ topic: TopicImage) {
     self.changedPartitions.removeAll { $0.topicID == topic.id }
+    self.transitions.removeAll { $0.partition.topicID == topic.id }
     _ = self.changedConfigs.remove(.topic(topic.name))
     // A topic that came and went within the delta was never seen by anyone.
     if !self.createdTopics.remove(topic.id) { self.removedTopics.append(topic) }

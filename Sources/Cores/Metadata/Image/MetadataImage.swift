@@ -69,8 +69,7 @@ package struct MetadataImage: Sendable, Hashable {
     case .partition(let partition, let image): try self.addPartition(partition, image, &delta)
     case .partitionChange(let partition, let change):
       guard self.partition(partition) != nil else { throw .unknownPartition(partition) }
-      self.topics[partition.topicID]!.partitions[Int(partition.partition.rawValue)].apply(change)
-      delta.changedPartitions.insert(partition)
+      self.changePartition(partition, change, &delta)
     case .removeTopic(let id): try self.removeTopic(id, &delta)
     case .registerBroker(let registration):
       if let place = self.place(of: registration.nodeID) {
@@ -93,16 +92,52 @@ package struct MetadataImage: Sendable, Hashable {
     case .producerIDs(_, _, let next):
       guard next >= self.nextProducerID else { throw .producerIDsWentBack(next) }
       self.nextProducerID = next
+    case .clearEligibleLeaderReplicas(let name): try self.clearEligibleLeaderReplicas(name, &delta)
     case .noOp: break
     }
     self.offset = offset
+  }
+
+  private mutating func changePartition(_ partition: TopicIDPartition, _ change: PartitionChange, _ delta: inout MetadataDelta) {
+    let index = Int(partition.partition.rawValue)
+    // The old value is a copy of one partition; its topic stays where it is.
+    let before = self.topics[partition.topicID]!.partitions[index]
+    var after = before
+    after.apply(change)
+    self.topics[partition.topicID]!.partitions[index] = after
+    delta.changedPartitions.insert(partition)
+    delta.transitions.append(PartitionTransition(partition: partition, reason: change.reason, before: before, after: after))
+  }
+
+  private mutating func clearEligibleLeaderReplicas(_ name: String?, _ delta: inout MetadataDelta) throws(ReplayError) {
+    let topics: [TopicImage]
+    if let name {
+      guard let topic = self.topic(name) else { throw .unknownTopicName(name) }
+      topics = [topic]
+    } else {
+      topics = self.topicsByName
+    }
+    var change = PartitionChange()
+    change.eligibleLeaderReplicas = []
+    change.lastKnownEligibleLeaderReplicas = []
+    change.reason = .minInSyncReplicasChanged
+    for topic in topics {
+      for (index, partition) in topic.partitions.enumerated()
+      where !partition.eligibleLeaderReplicas.isEmpty || !partition.lastKnownEligibleLeaderReplicas.isEmpty {
+        self.changePartition(TopicIDPartition(topic.id, PartitionID(Int32(index))), change, &delta)
+      }
+    }
   }
 
   private mutating func addTopic(_ name: String, _ id: KafkaUUID, _ delta: inout MetadataDelta) throws(ReplayError) {
     guard self.topics[id] == nil, self.topicIDs[name] == nil else { throw .topicExists(name: name, id: id) }
     self.topics[id] = TopicImage(name: name, id: id)
     self.topicIDs[name] = id
-    if TopicName.canCollide(name) { self.collisions[TopicName.unified(name), default: []].append(name) }
+    if TopicName.canCollide(name) {
+      // In the order of the names, so that the image does not depend on how it came to be.
+      let place = self.collisions[TopicName.unified(name)]?.firstIndex { $0 > name }
+      self.collisions[TopicName.unified(name), default: []].insert(name, at: place ?? self.collisions[TopicName.unified(name)]?.count ?? 0)
+    }
     delta.createdTopics.insert(id)
   }
 
@@ -115,6 +150,7 @@ package struct MetadataImage: Sendable, Hashable {
     self.topics[partition.topicID]!.partitions.append(image)
     self.partitionCount += 1
     delta.changedPartitions.insert(partition)
+    delta.transitions.append(PartitionTransition(partition: partition, reason: image.reason, before: nil, after: image))
   }
 
   private mutating func removeTopic(_ id: KafkaUUID, _ delta: inout MetadataDelta) throws(ReplayError) {
@@ -159,6 +195,7 @@ package struct MetadataImage: Sendable, Hashable {
 package enum ReplayError: Error, Sendable, Hashable, CustomStringConvertible {
   case topicExists(name: String, id: KafkaUUID)
   case unknownTopic(KafkaUUID)
+  case unknownTopicName(String)
   case unknownPartition(TopicIDPartition)
   case partitionOutOfOrder(TopicIDPartition, expected: Int)
   case unknownBroker(NodeID, BrokerEpoch)
@@ -168,6 +205,7 @@ package enum ReplayError: Error, Sendable, Hashable, CustomStringConvertible {
     switch self {
     case .topicExists(let name, let id): "a topic named \(name) or with id \(id) exists already"
     case .unknownTopic(let id): "there is no topic with id \(id)"
+    case .unknownTopicName(let name): "there is no topic named \(name)"
     case .unknownPartition(let partition): "there is no partition \(partition)"
     case .partitionOutOfOrder(let partition, let expected): "partition \(partition) comes where \(expected) is the next"
     case .unknownBroker(let id, let epoch): "broker \(id) is not registered with epoch \(epoch)"

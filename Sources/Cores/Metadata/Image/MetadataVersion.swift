@@ -8,3 +8,25 @@ package enum MetadataVersion {
   /// What this version of Apus works with.
   package static let supported = BrokerRegistration.FeatureRange(name: feature, versions: minimum...latest)
 }
+
+/// Levels of the feature `eligible.leader.replicas.version`: 1 keeps an ELR for each partition (KIP-966), 0 does not.
+package enum EligibleLeaderReplicasVersion {
+  package static let feature = "eligible.leader.replicas.version"
+  package static let latest: Int16 = 1
+  package static let supported = BrokerRegistration.FeatureRange(name: feature, versions: 0...latest)
+}
+
+/// Levels of the feature `kraft.version`: 1 knows of voters that come and go (KIP-853). The level is in the log's control records,
+/// not in the metadata, and what the quorum can do with it is the quorum's to say: it is not among `SupportedFeatures`.
+package enum KRaftVersion {
+  package static let feature = "kraft.version"
+  package static let latest: Int16 = 1
+  package static let supported = BrokerRegistration.FeatureRange(name: feature, versions: 0...latest)
+}
+
+/// What this version of Apus works with, as a broker registers it.
+package enum SupportedFeatures {
+  /// In the order of their names.
+  package static let all = [EligibleLeaderReplicasVersion.supported, MetadataVersion.supported]
+  package static func range(_ name: String) -> ClosedRange<Int16>? { self.all.first { $0.name == name }?.versions }
+}

@@ -20,6 +20,8 @@ package struct PartitionImage: Sendable, Hashable {
   package var lastKnownEligibleLeaderReplicas: [NodeID] = []
   /// The log directory of each assigned replica, in their order; `.zero` where it is not known (KIP-858).
   package var directories: [KafkaUUID]
+  /// Of the last change.
+  package var reason: PartitionChangeReason = .created
 
   package init(
     assignedReplicas: [NodeID], inSyncReplicas: [NodeID], leader: NodeID, leaderEpoch: LeaderEpoch = LeaderEpoch(0),
@@ -34,8 +36,18 @@ package struct PartitionImage: Sendable, Hashable {
   }
 
   package func isReplica(_ node: NodeID) -> Bool { self.assignedReplicas.contains(node) }
+  package var hasLeader: Bool { self.leader != .none }
+  /// Kafka's "preferred replica": the first of the assignment.
+  package var preferredLeader: NodeID { self.assignedReplicas.first ?? .none }
+  package var hasPreferredLeader: Bool { self.leader == self.preferredLeader }
+  package var isReassigning: Bool { !self.addingReplicas.isEmpty || !self.removingReplicas.isEmpty }
+  /// Where the replica keeps its log; `.zero` where it is not known.
+  package func directory(of node: NodeID) -> KafkaUUID {
+    guard let place = self.assignedReplicas.firstIndex(of: node), place < self.directories.count else { return .zero }
+    return self.directories[place]
+  }
 
-  mutating func apply(_ change: PartitionChange) {
+  package mutating func apply(_ change: PartitionChange) {
     if let replicas = change.inSyncReplicas { self.inSyncReplicas = replicas }
     if let replicas = change.assignedReplicas { self.assignedReplicas = replicas }
     if let replicas = change.addingReplicas { self.addingReplicas = replicas }
@@ -50,6 +62,7 @@ package struct PartitionImage: Sendable, Hashable {
       self.leaderEpoch = LeaderEpoch(self.leaderEpoch.rawValue + 1)
     }
     self.partitionEpoch = PartitionEpoch(self.partitionEpoch.rawValue + 1)
+    self.reason = change.reason
   }
 }
 

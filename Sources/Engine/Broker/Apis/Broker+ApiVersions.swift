@@ -7,17 +7,17 @@ import Wire
 extension Broker {
   func handleApiVersions(_ exchange: Exchange<Env.Disk.File>, _ request: ApiVersionsRequest) {
     if exchange.version >= 3, !Self.isValidSoftware(request.clientSoftwareName) || !Self.isValidSoftware(request.clientSoftwareVersion) {
-      return exchange.respond(self.apiVersionsResponse(.invalidRequest))
+      return exchange.respond(self.apiVersionsResponse(.invalidRequest, version: exchange.version))
     }
-    exchange.respond(self.apiVersionsResponse(.none))
+    exchange.respond(self.apiVersionsResponse(.none, version: exchange.version))
   }
 
   /// A version newer than ours: the client learns which there are, in the version that everybody reads.
   func refuseApiVersions(_ exchange: Exchange<Env.Disk.File>) {
-    exchange.respond(self.apiVersionsResponse(.unsupportedVersion), version: 0)
+    exchange.respond(self.apiVersionsResponse(.unsupportedVersion, version: 0), version: 0)
   }
 
-  private func apiVersionsResponse(_ error: ErrorCode) -> ApiVersionsResponse {
+  private func apiVersionsResponse(_ error: ErrorCode, version: Int16) -> ApiVersionsResponse {
     var response = ApiVersionsResponse(errorCode: error)
     if error == .invalidRequest { return response }
     response.apiKeys = ServedApis.all.map {
@@ -25,9 +25,11 @@ extension Broker {
     }
     if error != .none { return response }
     let image = self.catalog.image
-    response.supportedFeatures = [
-      .init(name: MetadataVersion.feature, minVersion: MetadataVersion.minimum, maxVersion: MetadataVersion.latest)
-    ]
+    // Clients of the versions before 4 do not take a range that begins at 0.
+    let features = SupportedFeatures.all.filter { version >= 4 || $0.versions.lowerBound > 0 }
+    response.supportedFeatures = features.map {
+      .init(name: $0.name, minVersion: $0.versions.lowerBound, maxVersion: $0.versions.upperBound)
+    }
     response.finalizedFeatures = image.features.map { .init(name: $0.name, maxVersionLevel: $0.level, minVersionLevel: $0.level) }
     response.finalizedFeaturesEpoch = max(0, image.offset.rawValue)
     return response

@@ -17,7 +17,8 @@ extension RaftDriver {
   ///   - version: the same for `kraft.version`.
   ///   - seed: of the machine's random choices.
   package static func open(
-    _ config: RaftConfig, voters: VoterSet, version: KRaftVersion, environment: Env, store: LogDirectory<Env.Disk>, broker: BrokerConfig,
+    _ config: RaftConfig, voters: VoterSet, version: Raft.KRaftVersion, environment: Env, store: LogDirectory<Env.Disk>,
+    broker: BrokerConfig,
     seed: UInt64, listener: any QuorumListener
   ) throws(MetadataLogError) -> (driver: RaftDriver, report: RecoveryReport?) {
     let logConfig = LogConfig(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import KafkaClient
 import Testing
 
 @testable import apus
@@ -94,6 +95,13 @@ import Testing
     let latency = try #require(
       try Apus.parseAsRoot(["bench", "latency", "--record-size", "1KiB", "--duration", "2s", "--rate", "10"]) as? BenchLatency)
     #expect(latency.recordSize.byteCount == 1024)
+  }
+
+  @Test func anAddressThatCannotBeReachedComesWithAHint() {
+    let change = ConnectivityChange.unreachable(BrokerAddress(host: "inner", port: 9092), KafkaError(.connection, "no such name"))
+    let text = ConnectivityReport.text(of: change)
+    #expect(text.hasPrefix("Warning: cannot reach broker inner:9092 (no such name)") && text.contains("advertised.listeners"))
+    #expect(!text.contains("\n"))
   }
 
   @Test func aWordThatIsNoCommandIsNamedWithTheNearest() {

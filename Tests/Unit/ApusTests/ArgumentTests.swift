@@ -107,6 +107,7 @@ import Testing
   @Test func aWordThatIsNoCommandIsNamedWithTheNearest() {
     #expect(Apus.unknownCommand(in: ["produc", "t"])?.contains("did you mean produce?") == true)
     #expect(Apus.unknownCommand(in: ["topic", "lst"])?.contains("did you mean list?") == true)
+    #expect(Apus.unknownCommand(in: ["foo"])?.contains("did you mean") == false)
     #expect(Apus.unknownCommand(in: ["topic", "frobnicate"])?.contains("create, list") == true)
     for line in [[], ["--help"], ["help", "topic"], ["topic"], ["topic", "create", "x"], ["consume", "t"], ["bench", "produce", "--json"]] {
       #expect(Apus.unknownCommand(in: line) == nil, "\(line)")

@@ -142,7 +142,8 @@ compare() {
   for case in "${cases[@]}"; do
     local c os fsync
     c=$(median "reference-$case-$cpu") os=$(median "os-$case-$cpu") fsync=$(median "fsync-$case-$cpu")
-    printf '| %s | %.3f | %.3f | %.2f | %.3f | %.2f |\n' "${names[$case]}" "$c" "$os" "$(ratio "$os" "$c")" "$fsync" "$(ratio "$fsync" "$c")"
+    printf '| %s | %.3f | %.3f | %.2f | %.3f | %.2f |\n' \
+      "${names[$case]}" "$c" "$os" "$(ratio "$os" "$c")" "$fsync" "$(ratio "$fsync" "$c")"
     target "CPU per GB, \`flush.policy=os\`: ${names[$case]}, against the C reference" "$(ratio "$os" "$c")" 1.5 x
   done
   printf '\n| every round | | CPU s/GB | MB/s |\n|---|---|---|---|\n'

@@ -45,6 +45,7 @@ bench: build ## the standard benchmarks, beside a plain C reference; results und
 image: $(if $(filter prebuilt,$(BINARY_FROM)),build) ## the container image `apus`; BINARY_FROM=prebuilt takes the release build of this machine
 	@[ "$(BINARY_FROM)" != prebuilt ] || { mkdir -p .build/image && strip -o .build/image/apus $(APUS); }
 	DOCKER_BUILDKIT=1 $(DOCKER) build --build-arg BINARY_FROM=$(BINARY_FROM) --file Docker/Dockerfile --tag apus .
+	$(DOCKER) run --rm apus --version
 
 up: ## a broker in a container on localhost:9092, with its data in a volume; the image is built if it is missing
 	@$(DOCKER) image inspect apus >/dev/null 2>&1 || $(MAKE) image

@@ -11,7 +11,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 apus=${BROKER_BINARY:-$root/.build/release/apus}
 rounds=${ROUNDS:-5}
 seconds=${SECONDS_EACH:-5}
-work=$(mktemp -d "${TMPDIR:-/tmp}/apus-bench.XXXXXX")
+# Under the repository, which is on a disk as a rule; the directory for temporary files often is in memory.
+mkdir -p "$root/.build"
+work=$(mktemp -d "$root/.build/bench.XXXXXX")
 results=$root/Benchmarks/results/$(date -u +%Y-%m-%d)-$(uname -m).md
 broker=
 stop() {
@@ -19,6 +21,11 @@ stop() {
   broker=
 }
 trap 'stop; rm -rf "$work"' EXIT
+case $(stat --file-system --format %T "$work") in
+  tmpfs | ramfs)
+    echo "standard.sh: $root/.build is in memory (tmpfs), where a sync costs nothing: the repository must be on a disk to be measured" >&2
+    exit 1 ;;
+esac
 mkdir "$work/figures"
 
 # Everything on standard output goes into the details; what is under way is said on standard error.
@@ -63,12 +70,14 @@ note() { echo "$2" >>"$work/figures/$1"; }
 values() { paste -sd' ' "$work/figures/$1"; }
 median() { sort -g "$work/figures/$1" | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 highest() { sort -g "$work/figures/$1" | tail -1; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
-# target WHAT REACHED LIMIT UNIT: a line of the first table; reached is right below the limit (or at it, for a ratio).
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.9g", a / b }'; }
+# target WHAT REACHED LIMIT UNIT: a line of the first table; reached is right below the limit (or at it, for a ratio). Ratios are
+# compared as they are, and shown with three digits.
 target() {
-  local verdict
+  local verdict reached=$2
+  [ "$4" != x ] || reached=$(printf '%.3f' "$2")
   verdict=$(awk -v a="$2" -v b="$3" -v unit="$4" 'BEGIN { print (unit == "x" ? a <= b : a < b) ? "met" : "**not met**" }')
-  printf '| %s | %s %s | %s %s | %s |\n' "$1" "$2" "$4" "$([ "$4" = x ] && echo "at most $3" || echo "below $3")" "$4" "$verdict" \
+  printf '| %s | %s %s | %s %s | %s |\n' "$1" "$reached" "$4" "$([ "$4" = x ] && echo "at most $3" || echo "below $3")" "$4" "$verdict" \
     >>"$work/targets"
 }
 
@@ -133,8 +142,9 @@ compare() {
   for case in "${cases[@]}"; do
     local c os fsync
     c=$(median "reference-$case-$cpu") os=$(median "os-$case-$cpu") fsync=$(median "fsync-$case-$cpu")
-    printf '| %s | %.3f | %.3f | %s | %.3f | %s |\n' "${names[$case]}" "$c" "$os" "$(ratio "$os" "$c")" "$fsync" "$(ratio "$fsync" "$c")"
-    target "CPU per GB: ${names[$case]}, against the C reference" "$(ratio "$os" "$c")" 1.5 x
+    printf '| %s | %.3f | %.3f | %.2f | %.3f | %.2f |\n' \
+      "${names[$case]}" "$c" "$os" "$(ratio "$os" "$c")" "$fsync" "$(ratio "$fsync" "$c")"
+    target "CPU per GB, \`flush.policy=os\`: ${names[$case]}, against the C reference" "$(ratio "$os" "$c")" 1.5 x
   done
   printf '\n| every round | | CPU s/GB | MB/s |\n|---|---|---|---|\n'
   for case in "${cases[@]}"; do
@@ -157,8 +167,8 @@ starts() {
     stop
   done
   printf -- '- start on an empty directory to `ready`: %s ms\n- resident when idle: %s MiB\n' "$(values empty-ready)" "$(values empty-rss)"
-  target 'start on an empty directory to `ready`, median of 5' "$(median empty-ready)" 100 ms
-  target 'resident when idle, highest of 5' "$(highest empty-rss)" 40 MiB
+  target 'start on an empty directory to `ready`, `flush.policy=fsync`, median of 5' "$(median empty-ready)" 100 ms
+  target 'resident when idle, `flush.policy=fsync`, highest of 5' "$(highest empty-rss)" 40 MiB
 }
 
 policies() {
@@ -182,7 +192,7 @@ policies() {
     rm -rf "${work:?}/$policy"
   done
   target 'synchronous produce of 1 KiB, `flush.policy=os`, p50 (the worse of acks=1 and all)' "$(highest latency-os-p50)" 0.15 ms
-  target 'the same, p99' "$(highest latency-os-p99)" 1 ms
+  target 'synchronous produce of 1 KiB, `flush.policy=os`, p99 (the worse of acks=1 and all)' "$(highest latency-os-p99)" 1 ms
 }
 
 many_partitions() {
@@ -203,10 +213,11 @@ many_partitions() {
   broker=
   start many
   note many-rss "$(rss_mib)"
+  note many-ready "$ready_ms"
   printf -- '- restart after `kill -9` to `ready`: %s ms; resident: %s MiB\n' "$ready_ms" "$(rss_mib)"
   stop
-  target '10,000 idle partitions: resident, highest of three' "$(highest many-rss)" 1024 MiB
-  target '10,000 idle partitions: restart to `ready`' "$(median many-ready)" 3000 ms
+  target '10,000 idle partitions, `flush.policy=fsync`: resident, highest of three' "$(highest many-rss)" 1024 MiB
+  target '10,000 idle partitions, `flush.policy=fsync`: restart to `ready`, the slower of clean and killed' "$(highest many-ready)" 3000 ms
 }
 
 # Swift's toolchain brings a C compiler, if there is no other.

@@ -1,11 +1,12 @@
 """A container engine for the tests: the one that answers, or a private one in a network of its own.
 
 The private engine needs root and Debian's packages docker.io, docker-compose, iptables and mmdebstrap; it is started only if
-APUS_PRIVATE_ENGINE=1 asks for it. It has no way out of this machine, so its base image is made from Debian's packages and tagged
+PRIVATE_ENGINE=1 asks for it. It has no way out of this machine, so its base image is made from Debian's packages and tagged
 like the official one.
 """
 
 import os
+import platform
 import re
 import shutil
 import signal
@@ -36,11 +37,23 @@ def run(command, environment=None, check=True, timeout=300, **more):
     return done
 
 
-def works(command, environment=None):
+def works(command, environment=None, timeout=30):
     try:
-        return run(command, environment, check=False, timeout=30).returncode == 0
-    except OSError:
+        return run(command, environment, check=False, timeout=timeout).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def why_prebuilt_does_not_run():
+    """Why a binary of this machine is not expected to run in the image; None where it is. A newer C library would be missing there."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    here, there = release.get("VERSION_CODENAME"), re.match("debian:([a-z]+)", BASE_IMAGE)[1]
+    if here == there:
+        return None
+    return f"the binary was built on {here or 'an unknown system'} and the image is Debian {there}: `make image` compiles in the image"
 
 
 def runtime_packages():
@@ -138,11 +151,13 @@ def find_engine():
     docker = os.environ.get("DOCKER", "docker")
     if works([docker, "info"]):
         engine = Engine(docker)
-        if not works([docker, "image", "inspect", BASE_IMAGE]) and not works([docker, "pull", "--quiet", BASE_IMAGE]):
+        if not works([docker, "image", "inspect", BASE_IMAGE]) and not works(
+            [docker, "pull", "--quiet", BASE_IMAGE], timeout=300
+        ):
             raise NoEngine(f"the engine has no {BASE_IMAGE} and cannot fetch it")
         return engine
-    if os.environ.get("APUS_PRIVATE_ENGINE") != "1":
-        raise NoEngine("no container engine answers; APUS_PRIVATE_ENGINE=1 starts a private one")
+    if os.environ.get("PRIVATE_ENGINE") != "1":
+        raise NoEngine("no container engine answers; PRIVATE_ENGINE=1 starts a private one")
     return PrivateEngine()
 
 

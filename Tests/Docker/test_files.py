@@ -13,7 +13,7 @@ import yaml
 from confluent_kafka.admin import AdminClient
 
 from apus_process import BINARY, READY, ROOT
-from engine import runtime_packages
+from engine import runtime_packages, why_prebuilt_does_not_run, works
 
 DOCKERFILE = (ROOT / "Docker/Dockerfile").read_text().replace("\\\n", " ")
 LAST_STAGE = DOCKERFILE[DOCKERFILE.rindex("\nFROM "):]
@@ -122,13 +122,34 @@ def test_compose_tells_each_side_its_own_address(contain):
 
 
 def test_compose_builds_this_image_and_keeps_its_data():
-    described = service({"APUS_PORT": "12345"})
+    described = service({"BROKER_PORT": "12345"})
     assert described["ports"] == ["127.0.0.1:12345:9092"]
     assert "HOST://localhost:12345" in described["environment"]["APUS_ADVERTISED_LISTENERS"]
     assert (ROOT / "Docker" / described["build"]["context"] / described["build"]["dockerfile"]).samefile(ROOT / "Docker/Dockerfile")
     (volume,) = described["volumes"]
     directory = image_environment()["APUS_LOG_DIRS"]
     assert volume.split(":")[1] == directory == instruction("VOLUME")
+
+
+def test_what_is_set_for_compose_and_the_tests_does_not_stop_a_broker():
+    """`apus start` refuses APUS_ variables that are no key: what people export for the containers must have other names."""
+    names = set(re.findall(r"\$\{(\w+)", (ROOT / "Docker/docker-compose.yml").read_text()))
+    for file in ["Tests/Docker/engine.py", "Tests/Docker/test_image.py"]:
+        names |= set(re.findall(r"environ(?:\.get\(|\[)[\"'](\w+)", (ROOT / file).read_text()))
+    assert {"BROKER_IMAGE", "BROKER_PORT", "PRIVATE_ENGINE"} <= names
+    assert not [name for name in names if name.startswith("APUS_")]
+
+
+def test_an_engine_that_hangs_is_none():
+    assert works(["sleep", "0"])
+    assert not works(["sleep", "30"], timeout=0.2)
+    assert not works(["no-such-command-here"])
+
+
+@pytest.mark.parametrize("codename, runs", [("bookworm", True), ("trixie", False), (None, False)])
+def test_a_binary_of_another_system_is_not_tried_in_the_image(monkeypatch, codename, runs):
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"VERSION_CODENAME": codename} if codename else {})
+    assert (why_prebuilt_does_not_run() is None) == runs
 
 
 def test_the_image_runs_as_nobody_in_particular():

@@ -18,7 +18,8 @@ package final class RecordWorkspace {
   deinit { self.window?.deallocate() }
 
   /// Decompresses `input` window by window, for `scan` to look at, and answers the largest timestamp. However large the result would
-  /// be, no more of it than a window is ever there; beyond `limit` bytes it is refused.
+  /// be, no more of it than a window is ever here; beyond `limit` bytes it is refused. The codec has a history of its own besides: of a
+  /// zstd frame as much as the frame demands, at most 128 MiB, which is given back at the end.
   func scan(_ input: UnsafeRawBufferPointer, codec: CompressionCodec, limit: Int, _ scan: RecordScan) throws(BatchRefusal) -> Timestamp {
     let window = self.window ?? .allocate(byteCount: Self.windowByteCount, alignment: 4096)
     self.window = window
@@ -28,7 +29,7 @@ package final class RecordWorkspace {
     return try output.scan.finish()
   }
 
-  /// Gives `body` what `input` decompresses to, for as long as it runs.
+  /// Gives `body` what `input` decompresses to, for as long as it runs: up to `limit` bytes of memory, and the codec's history.
   package func withDecompressed<Result>(
     _ input: UnsafeRawBufferPointer, codec: CompressionCodec, limit: Int,
     _ body: (UnsafeRawBufferPointer) throws(BatchRefusal) -> Result

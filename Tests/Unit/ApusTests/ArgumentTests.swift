@@ -1,4 +1,5 @@
 import ArgumentParser
+import KafkaClient
 import Testing
 
 @testable import apus
@@ -96,9 +97,17 @@ import Testing
     #expect(latency.recordSize.byteCount == 1024)
   }
 
+  @Test func anAddressThatCannotBeReachedComesWithAHint() {
+    let change = ConnectivityChange.unreachable(BrokerAddress(host: "inner", port: 9092), KafkaError(.connection, "no such name"))
+    let text = ConnectivityReport.text(of: change)
+    #expect(text.hasPrefix("Warning: cannot reach broker inner:9092 (no such name)") && text.contains("advertised.listeners"))
+    #expect(!text.contains("\n"))
+  }
+
   @Test func aWordThatIsNoCommandIsNamedWithTheNearest() {
     #expect(Apus.unknownCommand(in: ["produc", "t"])?.contains("did you mean produce?") == true)
     #expect(Apus.unknownCommand(in: ["topic", "lst"])?.contains("did you mean list?") == true)
+    #expect(Apus.unknownCommand(in: ["foo"])?.contains("did you mean") == false)
     #expect(Apus.unknownCommand(in: ["topic", "frobnicate"])?.contains("create, list") == true)
     for line in [[], ["--help"], ["help", "topic"], ["topic"], ["topic", "create", "x"], ["consume", "t"], ["bench", "produce", "--json"]] {
       #expect(Apus.unknownCommand(in: line) == nil, "\(line)")

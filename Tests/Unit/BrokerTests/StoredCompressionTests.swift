@@ -1,12 +1,14 @@
 import Base
-import Broker
 import Compression
+import Metadata
 import Model
 import NIOCore
 import Records
 import Testing
 import VirtualWorld
 import Wire
+
+@testable import Broker
 
 /// What `compression.type` and `records.validation` make of what producers send.
 @Suite("Compression and validation of produced batches")
@@ -122,6 +124,14 @@ struct StoredCompressionTests {
       header.write(to: bytes)
     }
     return bytes
+  }
+
+  @Test("A batch may be as large decompressed as max.message.bytes lets it be, and 128 MiB in any case")
+  func decompressedSize() {
+    var config = TopicConfig()
+    #expect(config.batchRules.maximumDecompressedByteCount == 128 << 20)
+    config.maxMessageBytes = 300 << 20
+    #expect(config.batchRules.maximumDecompressedByteCount == 300 << 20)
   }
 
   @Test("A batch broken inside is refused, unless records.validation=batch leaves it to the consumers", arguments: [false, true])

@@ -39,25 +39,42 @@ import Wire
     let (closed, refused) = (KafkaError(.connection, "closed"), KafkaError(.connection, "refused"))
     func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
     var watch = ConnectivityWatch()
-    #expect(watch.failed(a, refused, now: at(1)) == nil, "who wanted the first connection gets the error itself")
+    #expect(watch.failed(a, refused, isNamed: true, now: at(1)) == nil, "who wanted the first connection gets the error itself")
     #expect(watch.unreachableSince == nil)
     #expect(watch.connected(to: a) == nil)
-    #expect(watch.failed(b, refused, now: at(2)) == .lost(b, refused), "named by the cluster, and not to be reached")
-    #expect(watch.failed(b, refused, now: at(3)) == nil)
+    #expect(watch.failed(b, refused, isNamed: true, now: at(2)) == .unreachable(b, refused), "named by the cluster, and never reached")
+    #expect(watch.failed(b, refused, isNamed: true, now: at(3)) == nil)
     #expect(watch.unreachableSince == nil, "the other one is there")
-    #expect(watch.closed(a, closed, wasBusy: true, now: at(4)) == .lost(a, closed))
-    #expect(watch.failed(a, refused, now: at(5)) == nil)
+    #expect(watch.closed(a, closed, wasBusy: true, isNamed: true, now: at(4)) == .lost(a, closed))
+    #expect(watch.failed(a, refused, isNamed: true, now: at(5)) == nil)
     #expect(watch.unreachableSince == at(4))
     #expect(watch.connected(to: b) == .restored(b))
     #expect(watch.unreachableSince == nil)
     #expect(watch.connected(to: a) == .restored(a))
     #expect(watch.connected(to: a) == nil)
     // A connection closed while it had nothing to do, as brokers do after a while, is not lost yet.
-    #expect(watch.closed(a, closed, wasBusy: false, now: at(6)) == nil)
-    #expect(watch.closed(b, closed, wasBusy: false, now: at(7)) == nil)
+    #expect(watch.closed(a, closed, wasBusy: false, isNamed: true, now: at(6)) == nil)
+    #expect(watch.closed(b, closed, wasBusy: false, isNamed: true, now: at(7)) == nil)
     #expect(watch.unreachableSince == nil)
-    #expect(watch.failed(a, refused, now: at(600)) == .lost(a, refused))
+    #expect(watch.failed(a, refused, isNamed: true, now: at(600)) == .lost(a, refused))
     #expect(watch.unreachableSince == at(600))
+  }
+
+  /// One broker by two names: the bootstrap list's, and the one that it advertises.
+  @Test func anAddressThatTheClusterDoesNotNameIsNotSpokenOf() {
+    let (bootstrap, advertised) = (BrokerAddress(host: "localhost", port: 1), BrokerAddress(host: "127.0.0.1", port: 1))
+    let (closed, refused) = (KafkaError(.connection, "closed"), KafkaError(.connection, "refused"))
+    let now = Instant(nanoseconds: 1)
+    var watch = ConnectivityWatch()
+    #expect(watch.connected(to: bootstrap) == nil)
+    #expect(watch.connected(to: advertised) == nil)
+    #expect(watch.closed(bootstrap, closed, wasBusy: true, isNamed: false, now: now) == nil)
+    #expect(watch.unreachableSince == nil)
+    #expect(watch.closed(advertised, closed, wasBusy: true, isNamed: true, now: now) == .lost(advertised, closed))
+    #expect(watch.failed(bootstrap, refused, isNamed: false, now: now) == nil)
+    #expect(watch.unreachableSince == now, "no address of the two answers, whatever is told of them")
+    #expect(watch.connected(to: bootstrap) == nil)
+    #expect(watch.connected(to: advertised) == .restored(advertised))
   }
 
   @Test(.timeLimit(.minutes(1)), arguments: [

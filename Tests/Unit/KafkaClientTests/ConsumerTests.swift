@@ -276,9 +276,12 @@ import Wire
 
   // MARK: Outages
 
-  @Test func anOutageIsToldOnceAndEndsWhoWaitsForAnEnd() async throws {
+  /// With `localhost` the broker has two addresses, a connection to each, and one name in what is told.
+  @Test(arguments: ["127.0.0.1", "localhost"])
+  func anOutageIsToldOnceAndEndsWhoWaitsForAnEnd(bootstrapHost: String) async throws {
     let cluster = try await self.cluster([["a"]])
     var configuration = ConsumerConfiguration(cluster.configuration)
+    configuration.client.bootstrap[0].host = bootstrapHost
     configuration.waitMax = .milliseconds(50)
     configuration.outageTimeout = .milliseconds(300)
     let changes = Mutex<[ConnectivityChange]>([])
@@ -287,6 +290,7 @@ import Wire
     #expect(try await self.values(consumer) == ["a"])
     await cluster.stop()
     cluster.misbehave(.fetch, .closeAfterwards)
+    if bootstrapHost != "127.0.0.1" { cluster.misbehave(.metadata, .closeAfterwards) }
     let error = try await #require(throws: KafkaError.self) { while try await consumer.next() != nil {} }
     #expect(error.kind == .connection && error.message.contains("no broker could be reached for 0.3 s"), "\(error)")
     let address = cluster.configuration.bootstrap[0]
@@ -298,5 +302,24 @@ import Wire
     }
     #expect(reason.message.contains("closed the connection"))
     await consumer.close()
+  }
+
+  @Test func anAddressThatNeverAnswersIsNotCalledLost() async throws {
+    let (cluster, other) = (try await self.cluster([["a"]]), try await FakeCluster())
+    let closedPort = other.state.withLock { $0.ports[1]! }
+    await other.stop()
+    let configuration = ConsumerConfiguration(cluster.configuration)
+    cluster.state.withLock { $0.ports[1] = closedPort }
+    let told = AsyncStream.makeStream(of: ConnectivityChange.self)
+    let consumer = KafkaConsumer(configuration) { told.continuation.yield($0) }
+    consumer.assign([self.partition: .earliest])
+    var changes = told.stream.makeAsyncIterator()
+    guard case .unreachable(BrokerAddress(host: "127.0.0.1", port: closedPort), let reason)? = await changes.next() else {
+      Issue.record("another change was told first, or none")
+      return
+    }
+    #expect(reason.message.contains("cannot connect"))
+    await consumer.close()
+    await cluster.stop()
   }
 }

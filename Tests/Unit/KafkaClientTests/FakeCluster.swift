@@ -151,7 +151,9 @@ private final class FakeConnection: ChannelInboundHandler {
     if case .refuse(let code, let namesLeader)? = misbehaviour { refusal = (code, namesLeader) }
     switch api {
     case .apiVersions: answer(self.apiVersions(.none), version: version)
-    case .metadata: answer(self.metadata(), version: version)
+    case .metadata:
+      if case .closeAfterwards? = misbehaviour { return context.close(promise: nil) }
+      answer(self.metadata(), version: version)
     case .initProducerId: answer(InitProducerIdResponse(errorCode: refusal?.code ?? .none, producerId: 77), version: version)
     case .produce:
       let request = try ProduceRequest(from: &reader, version: version)

@@ -58,6 +58,9 @@ import Testing
   @Test func whatIsFarHasNoNearest() {
     #expect(nearestMatch(to: "xyzzy", among: ["node.id", "log.dir"]) == nil)
     #expect(nearestMatch(to: "", among: ["node.id"]) == nil)
+    #expect(nearestMatch(to: "foo", among: ["log", "topic"]) == nil, "one letter of three is right")
+    #expect(nearestMatch(to: "lgo", among: ["log"]) == nil)
+    #expect(nearestMatch(to: "logg", among: ["topic", "log"]) == "log")
   }
 
   struct Bad: Sendable, CustomTestStringConvertible {

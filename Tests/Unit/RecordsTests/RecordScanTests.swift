@@ -118,4 +118,45 @@ import Testing
     #expect(refusal.message.contains("\(16 << 20) bytes"))
     #expect(bomb.readableBytes < 1 << 20, "it would not be a bomb")
   }
+
+  /// A zstd frame (RFC 8878, section 3.1.1) that demands a window of `2 ** windowLog` bytes: `head`, then blocks of 128 KiB zeros.
+  private func zstdFrame(windowLog: UInt8, head: [UInt8], zeroBlocks: Int) -> [UInt8] {
+    func block(type: Int, size: Int, isLast: Bool = false) -> [UInt8] {
+      let header = size << 3 | type << 1 | (isLast ? 1 : 0)
+      return [UInt8(header & 0xFF), UInt8(header >> 8 & 0xFF), UInt8(header >> 16)]
+    }
+    var bytes: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0, (windowLog - 10) << 3]
+    bytes += block(type: 0, size: head.count) + head
+    for number in 1...zeroBlocks { bytes += block(type: 1, size: 128 << 10, isLast: number == zeroBlocks) + [0] }
+    return bytes
+  }
+
+  /// All of the one record before its zeros, of which the last says that it has no headers.
+  private func head(zeros: Int) -> [UInt8] {
+    func varint(_ value: Int) -> [UInt8] {
+      var (rest, bytes) = (UInt(value) << 1, [UInt8]())
+      while rest > 0x7F { (bytes, rest) = (bytes + [UInt8(rest & 0x7F) | 0x80], rest >> 7) }
+      return bytes + [UInt8(rest)]
+    }
+    // Attributes, deltas, no key, and the value's length.
+    let fields = [0, 0, 0, 1] + varint(zeros - 1)
+    return varint(fields.count + zeros) + fields
+  }
+
+  /// A batch of a few kilobytes that is far larger inside, and demands the largest window that is granted.
+  @Test func aBombWithTheLargestWindowIsRefusedByItsLimit() throws {
+    let workspace = RecordWorkspace()
+    for (windowLog, code) in [(UInt8(27), ErrorCode.messageTooLarge), (28, .invalidRecord)] {
+      let frame = self.zstdFrame(windowLog: windowLog, head: self.head(zeros: 2_000 << 17), zeroBlocks: 2_000)
+      let bomb = batch(recordBytes: frame, count: 1, codec: CompressionCodec.zstd.rawValue)
+      #expect(bomb.readableBytes < 10_000)
+      let refusal = try #require(self.validate(bomb, BatchRules(), workspace))
+      #expect(refusal.code == code, "\(refusal.message)")
+    }
+    // With a record that is not too large the same is taken: what was refused is the size.
+    let small = self.zstdFrame(windowLog: 27, head: self.head(zeros: 20 << 17), zeroBlocks: 20)
+    let bytes = batch(recordBytes: small, count: 1, codec: CompressionCodec.zstd.rawValue)
+    let refusal = self.validate(bytes, BatchRules(), workspace)
+    #expect(refusal == nil, "\(refusal?.message ?? "")")
+  }
 }

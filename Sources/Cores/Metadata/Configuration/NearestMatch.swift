@@ -2,9 +2,9 @@
 /// Ties go to the first candidate.
 package func nearestMatch(to name: String, among candidates: some Sequence<String>) -> String? {
   let wanted = Array(name.lowercased().utf8)
-  // A third of the name wrong is no longer a slip of the pen.
+  // A third of the name wrong is no longer a slip of the pen; of a short name two letters already are.
   var best: (name: String, distance: Int)?
-  var limit = max(2, wanted.count / 3)
+  var limit = wanted.count <= 4 ? 1 : max(2, wanted.count / 3)
   for candidate in candidates {
     guard let distance = editDistance(wanted, Array(candidate.utf8), limit: limit) else { continue }
     if best == nil || distance < best!.distance {

@@ -23,7 +23,7 @@ package final class ClusterClient: @unchecked Sendable {
   package var allowsTopicCreation = false
   /// Runs on the loop after metadata changed.
   package var onMetadata: (() -> Void)?
-  /// Runs on the loop after a broker was lost or came back.
+  /// Runs on the loop after a broker was lost, or found to be unreachable, or came back.
   package var onConnectivity: ((ConnectivityChange) -> Void)?
 
   private var slots: [BrokerAddress: ConnectionSlot] = [:]
@@ -60,6 +60,12 @@ package final class ClusterClient: @unchecked Sendable {
 
   private func tell(_ change: ConnectivityChange?) {
     if let change, !self.isClosed { self.onConnectivity?(change) }
+  }
+
+  /// Whether a broker has this address. Until the cluster has named its brokers, the addresses of the bootstrap list are taken for theirs.
+  private func isNamed(_ address: BrokerAddress) -> Bool {
+    let brokers = self.metadata.brokers
+    return brokers.isEmpty || brokers.values.contains { $0.address == address }
   }
 
   /// The connection to a broker of the cluster. Fails with `.connection` if the broker is unknown or does not answer.
@@ -107,12 +113,12 @@ package final class ClusterClient: @unchecked Sendable {
       connection.onClose = { [weak self] reason, wasBusy in
         guard let self else { return }
         self.wait(beforeReconnectingTo: address)
-        self.tell(self.watch.closed(address, reason, wasBusy: wasBusy, now: MonotonicClock.now()))
+        self.tell(self.watch.closed(address, reason, wasBusy: wasBusy, isNamed: self.isNamed(address), now: MonotonicClock.now()))
       }
       self.tell(self.watch.connected(to: address))
     case .failure(let error):
       self.wait(beforeReconnectingTo: address)
-      self.tell(self.watch.failed(address, KafkaError(wrapping: error), now: MonotonicClock.now()))
+      self.tell(self.watch.failed(address, KafkaError(wrapping: error), isNamed: self.isNamed(address), now: MonotonicClock.now()))
     }
   }
 

@@ -27,7 +27,7 @@ public final class KafkaConsumer: Sendable {
 
   /// Connects when partitions are assigned.
   ///
-  /// - Parameter onConnectivity: called when a broker is lost and when it is back, once each, on the client's own thread.
+  /// - Parameter onConnectivity: called when a broker is lost or unreachable, and when it is back, once each, on the client's own thread.
   public init(_ configuration: ConsumerConfiguration, onConnectivity: (@Sendable (ConnectivityChange) -> Void)? = nil) {
     self.configuration = configuration
     self.cluster = ClusterClient(configuration.client)

@@ -24,7 +24,7 @@ public final class KafkaProducer: Sendable {
   /// - Parameters:
   ///   - onDelivery: called for every batch whose fate is known, in no particular order among partitions, on the client's own
   ///     thread: it must return quickly.
-  ///   - onConnectivity: called when a broker is lost and when it is back, once each, on the same thread.
+  ///   - onConnectivity: called when a broker is lost or unreachable, and when it is back, once each, on the same thread.
   ///
   /// Connects when the first record comes. Throws `.invalidArgument` if the configuration contradicts itself.
   public init(

@@ -75,7 +75,9 @@ extension TopicConfig {
       timestampBeforeMaximum: self.timestampBeforeMax.wholeMilliseconds, timestampAfterMaximum: self.timestampAfterMax.wholeMilliseconds,
       isCompacted: self.cleanupPolicy.contains(.compact),
       // What is compressed anew is opened anyway, and would be ours if it were broken.
-      scansCompressedRecords: self.recordsValidation == .records || self.compressionType != .producer)
+      scansCompressedRecords: self.recordsValidation == .records || self.compressionType != .producer,
+      // Records that would be let in as they are are let in compressed, too.
+      maximumDecompressedByteCount: max(128 << 20, self.maxMessageBytes))
   }
 
   /// The codec of `compression.type` with its level; nil for `producer`.

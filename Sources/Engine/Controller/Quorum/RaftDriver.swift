@@ -170,6 +170,8 @@ package final class RaftDriver<Env: Environment>: Sendable {
   /// The state of the machine, to look at.
   package var machine: RaftMachine { self.state.withLock { $0.machine } }
   package var logEndOffset: Offset { self.state.withLock { $0.log.logEndOffset } }
+  /// Everything below is on this node's disk.
+  package var flushedOffset: Offset { self.state.withLock { $0.log.flushedOffset } }
   package var logStartOffset: Offset { self.state.withLock { $0.log.logStartOffset } }
 
   /// Runs `body` on the control line, where nothing else of the quorum happens meanwhile.

@@ -67,6 +67,9 @@ package final class WorldNode: Environment {
   /// Makes blocking work slower or quicker from now on.
   package func setLatency(_ latency: WorkLatency) { self.state.withLock { $0.latency = latency } }
 
+  /// True time, which the node cannot see.
+  package var worldTime: Instant { self.world.now }
+
   // MARK: - Environment
 
   package func now() -> Instant {

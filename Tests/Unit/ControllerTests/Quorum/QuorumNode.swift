@@ -28,6 +28,8 @@ final class QuorumNode: QuorumListener {
 
   let id: NodeID
   let environment: WorldNode
+  /// In the world's time.
+  let beganAt: Instant
   let store: LogDirectory<FaultyDisk>
   let state = Mutex(State())
   private let observer: any QuorumObserver
@@ -55,6 +57,7 @@ final class QuorumNode: QuorumListener {
     self.id = id
     self.environment = environment
     self.observer = observer
+    self.beganAt = environment.worldTime
     var generator = SeededGenerator(seed: environment.entropy())
     self.store = try LogDirectory.open(
       disk: environment.disk, path: "data", nodeID: id, clusterID: nil, newClusterID: Self.clusterID, generator: &generator)
@@ -175,10 +178,21 @@ final class QuorumNode: QuorumListener {
       let driver = self.driver
       switch ApiKey(rawValue: header.apiKey)! {
       case .apiVersions: put(Self.versions)
-      case .vote: driver.serve(try Wire.VoteRequest(from: &reader, version: version)) { put($0) }
+      case .vote:
+        let request = try Wire.VoteRequest(from: &reader, version: version)
+        if let candidacy = request.topics.first?.partitions.first, !candidacy.preVote {
+          self.observer.stood(NodeID(candidacy.replicaId), in: candidacy.replicaEpoch)
+        }
+        driver.serve(request) { put($0) }
       case .beginQuorumEpoch: driver.serve(try BeginQuorumEpochRequest(from: &reader, version: version)) { put($0) }
       case .endQuorumEpoch: driver.serve(try EndQuorumEpochRequest(from: &reader, version: version)) { put($0) }
-      case .fetch: driver.serve(try Wire.FetchRequest(from: &reader, version: version), version: version) { put($0) }
+      case .fetch:
+        let request = try Wire.FetchRequest(from: &reader, version: version)
+        if let partition = request.topics.first?.partitions.first {
+          let node = version >= 15 ? request.replicaState.replicaId : request.replicaId
+          if node >= 0 { self.observer.fetched(NodeID(node), from: Offset(partition.fetchOffset)) }
+        }
+        driver.serve(request, version: version) { put($0) }
       case .fetchSnapshot: driver.serve(try Wire.FetchSnapshotRequest(from: &reader, version: version)) { put($0) }
       case .addRaftVoter: driver.serve(try AddRaftVoterRequest(from: &reader, version: version)) { put($0) }
       case .updateRaftVoter: driver.serve(try UpdateRaftVoterRequest(from: &reader, version: version)) { put($0) }
@@ -208,6 +222,10 @@ final class QuorumNode: QuorumListener {
 
 /// Sees what the nodes of a quorum do, from outside.
 protocol QuorumObserver: AnyObject, Sendable {
+  /// A candidacy of the node arrived somewhere.
+  func stood(_ node: NodeID, in epoch: Int32)
+  /// A fetch of the node arrived, by which it says that everything below is on its disk.
+  func fetched(_ node: NodeID, from offset: Offset)
   func led(by node: NodeID, in epoch: LeaderEpoch)
   func committed(_ value: String, at offset: Offset, by node: NodeID)
   func acknowledged(_ value: String, at offset: Offset)

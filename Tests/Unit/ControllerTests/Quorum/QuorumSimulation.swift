@@ -1,6 +1,7 @@
 import Base
 import Controller
 import Environment
+import JSON
 import Model
 import Raft
 import Synchronization
@@ -13,6 +14,8 @@ final class QuorumSimulation: QuorumObserver {
     var leaders: [LeaderEpoch: NodeID] = [:]
     var committed: [Offset: String] = [:]
     var acknowledged: [Offset: String] = [:]
+    /// When each node last cut its log.
+    var cuts: [NodeID: Instant] = [:]
     var problems: [String] = []
     var trace: [String] = []
   }
@@ -48,6 +51,25 @@ final class QuorumSimulation: QuorumObserver {
     }
   }
 
+  func stood(_ node: NodeID, in epoch: Int32) {
+    let index = Int(node.rawValue) - 1
+    // What is in the file was synced with it.
+    let text = self.disks[index].contents(of: "data/__cluster_metadata-0/quorum-state").map { String(decoding: $0, as: UTF8.self) } ?? ""
+    guard let json = try? JSONParser.parse(text), case .integer(let known)? = json["leaderEpoch"], known >= Int64(epoch) else {
+      return self.failed("node \(node) stands in epoch \(epoch), and its disk knows of \(text)")
+    }
+  }
+
+  func fetched(_ node: NodeID, from offset: Offset) {
+    // A fetch may be older than this life, or than a cut of the log.
+    guard let alive = self.node(Int(node.rawValue) - 1) else { return }
+    let flushed = alive.driver.flushedOffset
+    let isOld = max(alive.beganAt, self.seen.withLock { $0.cuts[node] } ?? .origin) + .seconds(3) > self.world.now
+    if offset > flushed, !isOld {
+      self.failed("node \(node) says that it has everything below \(offset) on disk, and has flushed up to \(flushed)")
+    }
+  }
+
   func committed(_ value: String, at offset: Offset, by node: NodeID) {
     self.seen.withLock { seen in
       if let known = seen.committed[offset], known != value {
@@ -61,6 +83,7 @@ final class QuorumSimulation: QuorumObserver {
   func failed(_ reason: String) { self.seen.withLock { $0.problems.append(reason) } }
 
   func traced(_ trace: RaftTrace, by node: NodeID) {
+    if case .truncated = trace { self.seen.withLock { $0.cuts[node] = self.world.now } }
     self.seen.withLock { $0.trace.append("\(self.world.now.nanoseconds / 1_000_000) ms: node \(node): \(trace)") }
   }
 

@@ -37,6 +37,15 @@ struct OfflineTests {
     #expect(last.events.contains { if case .logDirectoryOpened(_, 1, true) = $0 { true } else { false } })
   }
 
+  @Test("Once it is back, the directory is closed cleanly")
+  func cleanMarkAfterwards() throws {
+    let node = try self.offline()
+    node.environment.advance(by: .seconds(5))
+    #expect(try node.consume("t") == ["old"])
+    let next = try node.restarted()
+    #expect(next.events.contains { if case .logDirectoryOpened(_, 1, true) = $0 { true } else { false } })
+  }
+
   @Test("A partition whose disk failed is not tried again")
   func failedDisk() throws {
     let node = try self.offline(.io)

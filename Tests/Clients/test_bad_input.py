@@ -368,4 +368,7 @@ def test_running_out_of_file_descriptors(start, topic):
     # Said once, and once more if something went through in between.
     assert log.count("append refused") + log.count("flush put off") < 6, log
     print(f"{refused} of 30 produces were refused while no descriptor was left")
+    # Else nothing of this was put to the test.
+    assert "cannot accept connections" in log, log
+    assert refused > 0, log
     assert running.stop() == 0

@@ -45,6 +45,8 @@ package final class Broker<Env: Environment>: Sendable {
   /// Held while the catalog is made anew: partitions come and go one change at a time.
   let changing = Mutex<Void>(())
   let offlineRetries = OfflineRetries()
+  /// The partition that is being opened once more, without `changing` but while its files belong to nobody else. Set with `changing`.
+  let reopening = Mutex<TopicPartition?>(nil)
 
   private let published: Mutex<Catalog<Env>>
   private let phase = Atomic(Phase.loading)

@@ -22,6 +22,8 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   private let lock: Mutex<Disk.Lock?>
   /// A log went offline: what it wrote may not be on the disk, though a sync says so.
   private let hasFailed = Mutex(false)
+  /// Logs whose opening or creation began in this process and did not come to its end: what it changed may not be durable.
+  private let unfinished = Mutex<Set<TopicPartition>>([])
 
   /// Opens the directory for this process alone, creating it if it is missing.
   ///
@@ -125,6 +127,10 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
       try disk.syncDirectory(path)
     }
   }
+
+  /// Notes that a log is being opened or made. True if that was tried before in this process and failed.
+  func beginOpening(_ partition: TopicPartition) -> Bool { self.unfinished.withLock { !$0.insert(partition).inserted } }
+  func endOpening(_ partition: TopicPartition) { self.unfinished.withLock { _ = $0.remove(partition) } }
 
   func noteFailure() { self.hasFailed.withLock { $0 = true } }
 

@@ -15,7 +15,8 @@ package struct FlushTicket<Disk: DiskPort>: Sendable {
   let disk: Disk
 
   /// Blocks: on the sync lane of the log's directory. An error means that the log is to be taken offline, never tried again:
-  /// the system has dropped the error, and perhaps the data.
+  /// the system has dropped the error, and perhaps the data. Only one for want of a descriptor (`isTransient`) synced nothing: the
+  /// ticket is dropped and another begun later.
   package func run() throws(DiskError) {
     for file in self.files { try file.sync() }
     for directory in self.directories { try self.disk.syncDirectory(directory) }

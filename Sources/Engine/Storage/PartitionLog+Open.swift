@@ -12,8 +12,18 @@ extension PartitionLog {
   package static func open(
     in store: LogDirectory<Disk>, topicPartition: TopicPartition, config: LogConfig, now: Timestamp
   ) throws(StorageError) -> (log: PartitionLog, report: RecoveryReport) {
+    var report = RecoveryReport(topicPartition: topicPartition, wasClean: store.wasClosedCleanly, recoveryPoint: .zero)
+    let log = try self.open(in: store, topicPartition: topicPartition, config: config, now: now, report: &report)
+    return (log, report)
+  }
+
+  /// Opens a partition's log as above. `report` tells what was found and cut even if this throws: it is cut for good.
+  package static func open(
+    in store: LogDirectory<Disk>, topicPartition: TopicPartition, config: LogConfig, now: Timestamp, report: inout RecoveryReport
+  ) throws(StorageError) -> PartitionLog {
+    let isRetry = store.beginOpening(topicPartition)
     let recoveryPoint = store.checkpoints.recoveryPoint(of: topicPartition)
-    var report = RecoveryReport(topicPartition: topicPartition, wasClean: store.wasClosedCleanly, recoveryPoint: recoveryPoint)
+    report = RecoveryReport(topicPartition: topicPartition, wasClean: store.wasClosedCleanly, recoveryPoint: recoveryPoint)
     let directory = store.directory(of: topicPartition)
     let files = try DirectoryContents(of: directory, on: store.disk, report: &report)
     var segments: [Segment<Disk>] = []
@@ -43,6 +53,7 @@ extension PartitionLog {
     }
     if !wasClean { try log.recover(rebuildingEpochs: epochs == nil, report: &report) }
     report.wasClean = wasClean
+    if isRetry { try log.syncRetried() }
     log.logStartOffset = max(checkpointedStart, log.segments[0].baseOffset)
     if log.logStartOffset > log.logEndOffset {
       // The records up to there were deleted, and some of them lost besides: their offsets are not given again.
@@ -50,14 +61,14 @@ extension PartitionLog {
     }
     try log.openProducers(wasClean: wasClean)
     if log.leaderEpochs.truncate(toEnd: log.logEndOffset) { log.leaderEpochsChanged = true }
-    if recoveryPoint > log.logEndOffset {
-      // What was synced is missing. Were the point left beyond the end, it would vouch for what is appended there next.
-      try store.checkpoints.lower(topicPartition, recoveryPoint: log.logEndOffset, logStartOffset: log.logStartOffset)
-    }
+    // If what was synced is missing: were the point left beyond the end, it would vouch for what is appended there next. Asked of the
+    // file and not of the table in memory, which an attempt before this one may have changed without coming to write it.
+    try store.checkpoints.lower(topicPartition, recoveryPoint: log.logEndOffset, logStartOffset: log.logStartOffset)
     log.finishOpening()
     report.notices += log.takeNotices()
     report.logEndOffset = log.logEndOffset
-    return (log, report)
+    store.endOpening(topicPartition)
+    return log
   }
 
   private static func readLeaderEpochs(

@@ -31,6 +31,7 @@ extension PartitionLog {
         try self.dropSegments(after: index, reason: "it does not begin where the one before it ends", report: &report)
       }
       hasChanged = hasChanged || self.segments.count < countBefore
+      report.logEndOffset = self.logEndOffset
       if index < self.activeIndex { try self.segments[index].seal() }
       index += 1
     }
@@ -45,7 +46,8 @@ extension PartitionLog {
       hasChanged = true
       try self.removeSnapshots { $0 > end }
     }
-    // What was read is durable since the directory was opened. What was changed here is made so now: a loss of power must not bring
+    // What was read is durable since the directory was opened, unless an attempt before this one changed it: see `syncRetried`. What was
+    // changed here is made so now: a loss of power must not bring
     // back what was cut off, once something else has taken its place.
     if hasChanged { try self.syncRecovered(from: first) }
   }
@@ -71,6 +73,16 @@ extension PartitionLog {
         // The log last: as long as it is there, the next start finds and drops the segment again.
         for path in segment.paths.reversed() where try self.store.disk.kind(of: path) != nil { try self.store.disk.removeFile(path) }
       }
+    }
+  }
+
+  /// Makes durable whatever an earlier attempt to open or make the log in this process left behind. That one may have failed between a
+  /// cut and its sync, and what it cut looks whole to the next.
+  mutating func syncRetried() throws(StorageError) {
+    try self.syncRecovered(from: 0)
+    let metadata = self.directory + "/" + LogFileName.partitionMetadata
+    try onDisk { () throws(DiskError) in
+      if try self.store.disk.kind(of: metadata) != nil { try self.store.disk.open(metadata, .readWrite).sync() }
     }
   }
 

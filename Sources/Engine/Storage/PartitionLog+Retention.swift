@@ -55,14 +55,19 @@ package struct DirectoryRemoval<Disk: DiskPort>: Sendable {
   let store: LogDirectory<Disk>
   let gate: SnapshotGate
 
-  /// Forgets the log's checkpoints and renames its directory, so that one of the same name can be made. Blocks, and is to be called
+  /// Renames the log's directory, so that one of the same name can be made, and forgets its checkpoints. Blocks, and is to be called
   /// without the lock under which the log was deleted.
-  package func mark() throws(StorageError) {
+  ///
+  /// Checkpoints that cannot be written are no failure of the deletion: the next `writeCheckpoints` tries again, and a log of the same
+  /// name is not made before they are. Returns why they were not, for the operator's log.
+  @discardableResult
+  package func mark() throws(StorageError) -> StorageError? {
     // A checkpoint that was begun before must not write into a directory that takes the place of this one.
     self.gate.close()
-    try self.store.checkpoints.forget(self.topicPartition)
     let directory = self.store.directory(of: self.topicPartition)
     try onDisk { () throws(DiskError) in try self.store.disk.rename(directory, to: self.path) }
+    do throws(StorageError) { try self.store.checkpoints.forget(self.topicPartition) } catch { return error }
+    return nil
   }
 
   /// Removes the directory and what is in it. On the background lane.
@@ -163,8 +168,20 @@ extension PartitionLog {
     if case .deleted = self.state { throw .notFound(path: self.directory) }
     self.state = .deleted
     for segment in self.segments { segment.release() }
-    return DirectoryRemoval(
-      path: self.store.path + "/" + LogFileName.deletedDirectory(self.topicPartition, id: id), delay: self.config.fileDeleteDelay,
-      topicPartition: self.topicPartition, store: self.store, gate: self.gate)
+    return self.store.removal(of: self.topicPartition, id: id, delay: self.config.fileDeleteDelay, gate: self.gate)
+  }
+}
+
+extension LogDirectory {
+  /// The removal of a partition's directory whose log is not open.
+  /// - Parameter id: makes the new name of the directory unique.
+  package func removal(of partition: TopicPartition, id: KafkaUUID, delay: Duration) -> DirectoryRemoval<Disk> {
+    self.removal(of: partition, id: id, delay: delay, gate: SnapshotGate())
+  }
+
+  func removal(of partition: TopicPartition, id: KafkaUUID, delay: Duration, gate: SnapshotGate) -> DirectoryRemoval<Disk> {
+    DirectoryRemoval(
+      path: self.path + "/" + LogFileName.deletedDirectory(partition, id: id), delay: delay, topicPartition: partition, store: self,
+      gate: gate)
   }
 }

@@ -108,6 +108,8 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
       let names = try onDisk { () throws(DiskError) in try disk.list(directory) }.map { $0.name }
       guard names.allSatisfy({ LogFileName.parse($0) == nil }) else { throw .alreadyExists(path: directory) }
     }
+    // If this fails half way, whoever opens what it made must not take it for durable.
+    _ = store.beginOpening(topicPartition)
     // An earlier partition of this name must not lend its recovery point to this one.
     try store.checkpoints.forget(topicPartition)
     var log = PartitionLog(
@@ -123,6 +125,7 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
     }
     try log.addSegment(now: now)
     log.unsyncedDirectories = [directory, store.path]
+    store.endOpening(topicPartition)
     return log
   }
 

@@ -32,8 +32,9 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Nothing was done and nothing is in doubt; the same call may go through in a moment.
   package var isTransient: Bool { if case .disk(let error) = self { error.isTransient } else { false } }
 
-  /// A log that could not be opened for this may be opened later, with nobody repairing a file: the disk refused.
-  package var canPass: Bool { if case .disk = self { true } else { false } }
+  /// A log that could not be opened for this may be opened later, with nobody repairing a file: the disk refused a call and did nothing.
+  /// Where it failed (`.io`) it may have lost what it was given, and a sync that is repeated would not tell.
+  package var canPass: Bool { if case .disk(let error) = self { error.kind != .io } else { false } }
 
   package var errorCode: ErrorCode {
     switch self {

@@ -167,6 +167,15 @@ struct ApiVersionsTests {
     #expect(try node.ask(JoinGroupRequest(groupId: "g")).errorCode == .unsupportedVersion)
   }
 
+  @Test("A request that is not served and has too much in it for a refusal of its own closes the connection")
+  func largeRefusal() throws {
+    let node = try TestNode()
+    let groups = Array(repeating: "", count: 100_000)
+    let (sink, slot) = node.send(raw: TestNode.frame(DescribeGroupsRequest(groups: groups)))
+    #expect(sink.frame(slot) == nil)
+    #expect(sink.closeReason?.contains("too many") == true)
+  }
+
   @Test("Random bytes end in an answer or a closed connection", arguments: UInt64(1)...40)
   func garbage(seed: UInt64) throws {
     let node = try TestNode(seed: seed)

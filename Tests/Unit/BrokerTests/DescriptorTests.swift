@@ -34,6 +34,20 @@ struct DescriptorTests {
     #expect(try next.consume("t") == ["a", "b"])
   }
 
+  @Test("Flushes that are put off set one timer, however many ask")
+  func oneTimer() throws {
+    let node = try TestNode()
+    try node.createTopic("t")
+    for _ in 0..<10 { node.disk.inject(DiskFault(.syncDirectory, .tooManyOpenFiles, pathSuffix: "/t-0")) }
+    var pending = [node.send(produceRequest("t", try batch(["0"])), version: 12)]
+    let timers = node.environment.timerCount
+    for index in 1..<10 { pending.append(node.send(produceRequest("t", try batch(["\(index)"])), version: 12)) }
+    #expect(node.environment.timerCount == timers)
+    #expect(pending.allSatisfy { !$0.isAnswered })
+    node.environment.advance(by: .milliseconds(500))
+    for produce in pending { #expect(try produce.response()?.responses[0].partitionResponses[0].errorCode == ErrorCode.none) }
+  }
+
   @Test("A roll that finds no descriptor refuses the batch so that the client tries again, and is said once")
   func refusedRoll() throws {
     let node = try TestNode()

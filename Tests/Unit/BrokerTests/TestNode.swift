@@ -71,11 +71,15 @@ final class TestNode {
     -> Pending<Request.Response>
   {
     let version = version ?? Request.supportedVersions.upperBound
+    let pending = self.send(raw: Self.frame(request, version: version), from: client, settling: settling)
+    return Pending(sink: pending.sink, slot: pending.slot, version: version, responseKey: Request.apiKey)
+  }
+
+  static func frame<Request: ApiRequest>(_ request: Request, version: Int16 = Request.supportedVersions.upperBound) -> ByteBuffer {
     var writer = WireWriter()
     RequestHeader(Request.apiKey, version: version, correlationId: 77, clientId: "test").encode(into: &writer)
     request.encode(into: &writer, version: version)
-    let pending = self.send(raw: writer.buffer, from: client, settling: settling)
-    return Pending(sink: pending.sink, slot: pending.slot, version: version, responseKey: Request.apiKey)
+    return writer.buffer
   }
 
   func send(raw frame: ByteBuffer, from client: TestClient? = nil, settling: Bool = true) -> (sink: TestSink, slot: UInt64) {
@@ -190,7 +194,13 @@ struct Pending<Response: WireMessage> {
 /// What the broker reported.
 final class EventList: BrokerEvents {
   private let events = Mutex<[BrokerEvent]>([])
-  func record(_ event: BrokerEvent) { self.events.withLock { $0.append(event) } }
+  private let hook = Mutex<(@Sendable (BrokerEvent) -> Void)?>(nil)
+  func record(_ event: BrokerEvent) {
+    self.events.withLock { $0.append(event) }
+    self.hook.withLock { $0 }?(event)
+  }
+  /// Called with each event from now on, in the middle of what the broker does.
+  func onRecord(_ body: @escaping @Sendable (BrokerEvent) -> Void) { self.hook.withLock { $0 = body } }
   var all: [BrokerEvent] { self.events.withLock { $0 } }
   func contains(_ predicate: (BrokerEvent) -> Bool) -> Bool { self.all.contains(where: predicate) }
 }

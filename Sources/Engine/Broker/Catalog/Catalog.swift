@@ -9,31 +9,36 @@ final class Catalog<Env: Environment>: Sendable {
   let image: MetadataImage
   private let topicsByName: TreeDictionary<String, HostedTopic<Env>>
   private let topicsByID: TreeDictionary<KafkaUUID, HostedTopic<Env>>
+  /// Those with a partition that could not be opened, by name: none, mostly.
+  private let offlineTopics: TreeDictionary<String, HostedTopic<Env>>
 
   init(image: MetadataImage) {
     self.image = image
     self.topicsByName = [:]
     self.topicsByID = [:]
+    self.offlineTopics = [:]
   }
 
   private init(
-    image: MetadataImage, topicsByName: TreeDictionary<String, HostedTopic<Env>>, topicsByID: TreeDictionary<KafkaUUID, HostedTopic<Env>>
+    image: MetadataImage, topicsByName: TreeDictionary<String, HostedTopic<Env>>, topicsByID: TreeDictionary<KafkaUUID, HostedTopic<Env>>,
+    offlineTopics: TreeDictionary<String, HostedTopic<Env>>
   ) {
-    (self.image, self.topicsByName, self.topicsByID) = (image, topicsByName, topicsByID)
+    (self.image, self.topicsByName, self.topicsByID, self.offlineTopics) = (image, topicsByName, topicsByID, offlineTopics)
   }
 
   /// The next state.
   func updated(image: MetadataImage, removing removed: [TopicImage], adding topics: [HostedTopic<Env>]) -> Catalog<Env> {
-    var (byName, byID) = (self.topicsByName, self.topicsByID)
+    var (byName, byID, offline) = (self.topicsByName, self.topicsByID, self.offlineTopics)
     for topic in removed {
-      if byName[topic.name]?.id == topic.id { byName[topic.name] = nil }
+      if byName[topic.name]?.id == topic.id { (byName[topic.name], offline[topic.name]) = (nil, nil) }
       byID[topic.id] = nil
     }
     for topic in topics {
       byName[topic.name] = topic
       byID[topic.id] = topic
+      offline[topic.name] = topic.hasOffline ? topic : nil
     }
-    return Catalog(image: image, topicsByName: byName, topicsByID: byID)
+    return Catalog(image: image, topicsByName: byName, topicsByID: byID, offlineTopics: offline)
   }
 
   // MARK: Lookups
@@ -65,8 +70,12 @@ final class Catalog<Env: Environment>: Sendable {
 
   /// Every partition that could not be opened for a reason that can pass, in the order of topic names and partition ids.
   var retriablePartitions: [(topicID: KafkaUUID, partition: PartitionID)] {
-    self.topicsByName.sorted { $0.key < $1.key }.flatMap { _, topic in topic.retriablePartitions.map { (topic.id, $0) } }
+    if self.offlineTopics.isEmpty { return [] }
+    return self.offlineTopics.sorted { $0.key < $1.key }.flatMap { _, topic in topic.retriablePartitions.map { (topic.id, $0) } }
   }
+
+  /// A partition that belongs here could not be opened, so that nobody knows what its files hold.
+  var hasOfflinePartitions: Bool { !self.offlineTopics.isEmpty }
 
   /// Who leads the partition, as clients are to be told.
   func leader(_ reference: TopicReference, _ id: PartitionID) -> (NodeID, LeaderEpoch)? {

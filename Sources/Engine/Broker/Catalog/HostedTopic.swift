@@ -22,6 +22,8 @@ final class HostedTopic<Env: Environment>: Sendable {
   let id: KafkaUUID
   /// By partition id.
   let slots: [Slot]
+  /// A partition of it could not be opened.
+  let hasOffline: Bool
   let config: TopicConfig
   let validator: RecordBatchValidator
   /// What batches are compressed with before they are stored; nil keeps them as they came.
@@ -31,6 +33,7 @@ final class HostedTopic<Env: Environment>: Sendable {
     self.name = name
     self.id = id
     self.slots = slots
+    self.hasOffline = slots.contains { if case .offline = $0 { true } else { false } }
     self.config = config
     self.validator = RecordBatchValidator(rules: config.batchRules)
     self.compression = config.storedCompression

@@ -60,7 +60,9 @@ extension Broker {
 
   func create(_ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig) -> HostedTopic<Env>.Slot
   {
-    self.slot(of: partition) { () throws(StorageError) in try self.createLog(partition, topicID, image, config) }
+    // An earlier topic's partition of this name is being opened, and goes when that has ended: this one is made with the next try.
+    if self.reopening.withLock({ $0 == partition }) { return .offline(canPass: true) }
+    return self.slot(of: partition) { () throws(StorageError) in try self.createLog(partition, topicID, image, config) }
   }
 
   /// The partition that `open` puts into service, or the place of one that is out of it.
@@ -71,13 +73,23 @@ extension Broker {
     }
   }
 
-  /// Makes a partition's log and begins to serve it.
+  /// Makes a partition's log and begins to serve it. What an earlier topic of this name left is set aside.
   func createLog(
     _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig
   ) throws(StorageError) -> Partition<Env> {
     let settings = self.settings(config)
-    let log = try PartitionLog.create(
-      in: self.logDirectory, topicPartition: partition, topicID: topicID, config: settings.log, now: self.environment.wallClock())
+    func create() throws(StorageError) -> PartitionLog<Env.Disk> {
+      try PartitionLog.create(
+        in: self.logDirectory, topicPartition: partition, topicID: topicID, config: settings.log, now: self.environment.wallClock())
+    }
+    let log: PartitionLog<Env.Disk>
+    do throws(StorageError) { log = try create() } catch {
+      guard case .alreadyExists = error, let stored = try self.logDirectory.topicID(of: partition), stored != topicID else { throw error }
+      do throws(DiskError) { try self.setAside(partition, reason: "it belongs to another topic of this name, \(stored)") } catch {
+        throw .disk(error)
+      }
+      log = try create()
+    }
     self.events.record(.partitionCreated(partition, topicID: topicID))
     return self.serve(log, topicID, image, settings, highWatermark: nil)
   }
@@ -95,15 +107,48 @@ extension Broker {
 
   private func delete(_ topic: TopicImage, _ catalog: Catalog<Env>) {
     guard let hosted = catalog.topic(.id(topic.id)) else { return }
-    for partition in hosted.hostedPartitions {
-      do throws(StorageError) {
-        let removal = try partition.delete(id: self.randomID())
-        self.events.record(.partitionDeleted(partition.topicPartition, topicID: topic.id))
-        self.remove(removal)
-      } catch {
-        // The next start finds a directory that belongs to no topic and sets it aside.
-        self.events.record(.backgroundWorkFailed(what: "deleting \(partition.topicPartition)", cause: error))
+    for (index, slot) in hosted.slots.enumerated() {
+      let name = TopicPartition(topic.name, PartitionID(Int32(index)))
+      switch slot {
+      case .elsewhere: continue
+      case .hosted(let partition): self.delete(partition)
+      // What is being opened is deleted by whoever opens it.
+      case .offline: if self.reopening.withLock({ $0 != name }) { self.deleteUnopened(name, topic.id, hosted.config) }
       }
+    }
+  }
+
+  func delete(_ partition: Partition<Env>) {
+    self.delete(partition.topicPartition, partition.topicID) { () throws(StorageError) in try partition.delete(id: self.randomID()) }
+  }
+
+  /// Deletes a partition whose log could not be opened, if what lies there is the topic's.
+  func deleteUnopened(_ name: TopicPartition, _ topicID: KafkaUUID, _ config: TopicConfig) {
+    self.delete(name, topicID) { () throws(StorageError) in
+      do throws(DiskError) {
+        if try self.environment.disk.kind(of: self.logDirectory.directory(of: name)) == nil { return nil }
+      } catch {
+        throw .disk(error)
+      }
+      if let stored = try self.logDirectory.topicID(of: name), stored != topicID { return nil }
+      let removal = self.logDirectory.removal(of: name, id: self.randomID(), delay: config.fileDeleteDelay)
+      if let error = try removal.mark() {
+        self.events.record(.backgroundWorkFailed(what: "forgetting the checkpoints of \(name)", cause: error))
+      }
+      return removal
+    }
+  }
+
+  private func delete(
+    _ name: TopicPartition, _ topicID: KafkaUUID, _ mark: () throws(StorageError) -> DirectoryRemoval<Env.Disk>?
+  ) {
+    do throws(StorageError) {
+      guard let removal = try mark() else { return }
+      self.events.record(.partitionDeleted(name, topicID: topicID))
+      self.remove(removal)
+    } catch {
+      // A directory that belongs to no topic is set aside by the next start, or when one of this name is made.
+      self.events.record(.backgroundWorkFailed(what: "deleting \(name)", cause: error))
     }
   }
 

@@ -36,7 +36,7 @@ final class OfflineRetries: Sendable {
   }
 }
 
-// Partitions that could not be opened because the disk refused: no descriptor was left, a directory could not be read. They are tried
+// Partitions that could not be opened because the disk refused: no descriptor was left, there was no room or no permission. They are tried
 // again, less and less often, as their records are there and their clients wait.
 extension Broker {
   /// Sees to it that partitions that are offline for a reason that can pass are tried again.
@@ -50,23 +50,50 @@ extension Broker {
     }
   }
 
-  /// Tries once. What fails as before is not said again.
+  /// Tries once. What fails as before is not said again. A recovery may take long, so that changes of the metadata go on meanwhile.
   private func reopen(_ topicID: KafkaUUID, _ id: PartitionID) {
-    self.changing.withLock { _ in
+    let begun = self.changing.withLock { _ -> (hosted: HostedTopic<Env>, image: PartitionImage)? in
       let catalog = self.catalog
       guard let hosted = catalog.topic(.id(topicID)), let image = catalog.image.topic(topicID)?[id],
         hosted.retriablePartitions.contains(id)
-      else { return }
-      let name = TopicPartition(hosted.name, id)
-      let slot: HostedTopic<Env>.Slot
-      do throws(StorageError) { slot = .hosted(try self.openOrCreate(name, topicID, image, hosted.config)) } catch {
-        if error.canPass { return }
-        self.events.record(.partitionOffline(name, cause: error))
-        slot = .offline(canPass: false)
-      }
-      self.publish(catalog.updated(image: catalog.image, removing: [], adding: [hosted.replacing(id, with: slot)]))
-      if case .hosted = slot { self.events.record(.partitionBackOnline(name)) }
+      else { return nil }
+      self.reopening.withLock { $0 = TopicPartition(hosted.name, id) }
+      return (hosted, image)
     }
+    guard let begun else { return }
+    let name = TopicPartition(begun.hosted.name, id)
+    let result = Result { () throws(StorageError) in try self.openOrCreate(name, topicID, begun.image, begun.hosted.config) }
+    self.changing.withLock { _ in
+      self.reopening.withLock { $0 = nil }
+      self.publishReopened(name, topicID, result, begun.hosted.config)
+    }
+  }
+
+  /// Puts a partition that was opened in its place, if there is still one for it.
+  private func publishReopened(
+    _ name: TopicPartition, _ topicID: KafkaUUID, _ result: Result<Partition<Env>, StorageError>, _ config: TopicConfig
+  ) {
+    let (catalog, id) = (self.catalog, name.partition)
+    guard let hosted = catalog.topic(.id(topicID)), let image = catalog.image.topic(topicID)?[id], hosted.retriablePartitions.contains(id)
+    else {
+      // The topic was deleted meanwhile.
+      if case .success(let partition) = result { return self.delete(partition) }
+      return self.deleteUnopened(name, topicID, config)
+    }
+    let slot: HostedTopic<Env>.Slot
+    switch result {
+    case .success(let partition):
+      // As the metadata is now.
+      if hosted.config != config { partition.configure(self.settings(hosted.config)) }
+      partition.apply(image, node: self.config.nodeID)
+      slot = .hosted(partition)
+    case .failure(let error):
+      if error.canPass { return }
+      self.events.record(.partitionOffline(name, cause: error))
+      slot = .offline(canPass: false)
+    }
+    self.publish(catalog.updated(image: catalog.image, removing: [], adding: [hosted.replacing(id, with: slot)]))
+    if case .hosted = slot { self.events.record(.partitionBackOnline(name)) }
   }
 
   /// The partition's log if there is one, else a new one: it may have been the creation that failed.
@@ -74,8 +101,7 @@ extension Broker {
     _ name: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig
   ) throws(StorageError) -> Partition<Env> {
     do throws(StorageError) { return try self.createLog(name, topicID, image, config) } catch {
-      guard case .alreadyExists(let path) = error else { throw error }
-      if let stored = try self.logDirectory.topicID(of: name), stored != topicID { throw .alreadyExists(path: path) }
+      guard case .alreadyExists = error else { throw error }
       return try self.loadLog(name, topicID, image, config)
     }
   }

@@ -17,11 +17,13 @@ extension Broker {
   }
 
   private func closeLogs(_ began: Instant, _ done: @escaping @Sendable () -> Void) {
-    let partitions = self.catalog.hostedPartitions
+    let catalog = self.catalog
+    let partitions = catalog.hostedPartitions
     // What waits for the disk gets its acknowledgement; what waits for anything else is told to go on elsewhere.
     // A partition without unflushed records has nobody waiting, and is synced with all others when the directory is closed.
     for partition in partitions where partition.hasUnflushedRecords { partition.flush() }
-    var isClean = true
+    // The mark says that no log needs a check, and would be taken at its word for those that were never opened.
+    var isClean = !catalog.hasOfflinePartitions
     for partition in partitions {
       let highWatermark = partition.highWatermark
       do throws(StorageError) {

@@ -144,17 +144,21 @@ extension Broker {
           continue
         }
       }
-      let path = self.logDirectory.directory(of: partition)
-      let aside = "\(path).\(String(self.environment.entropy(), radix: 16))-stray"
-      do throws(DiskError) {
-        try self.environment.disk.rename(path, to: aside)
-        try self.environment.disk.syncDirectory(self.logDirectory.path)
-        self.events.record(.strayPartition(path: aside, reason: reason))
-      } catch {
+      do throws(DiskError) { try self.setAside(partition, reason: reason) } catch {
+        let path = self.logDirectory.directory(of: partition)
         self.events.record(.backgroundWorkFailed(what: "setting \(path) aside (\(reason))", cause: .disk(error)))
       }
     }
     return (present, unreadable)
+  }
+
+  /// Renames a partition's directory so that nothing is written into it any more. Blocks.
+  func setAside(_ partition: TopicPartition, reason: String) throws(DiskError) {
+    let path = self.logDirectory.directory(of: partition)
+    let aside = "\(path).\(String(self.environment.entropy(), radix: 16))-stray"
+    try self.environment.disk.rename(path, to: aside)
+    self.events.record(.strayPartition(path: aside, reason: reason))
+    try self.environment.disk.syncDirectory(self.logDirectory.path)
   }
 }
 
@@ -228,8 +232,16 @@ extension Broker {
     _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig
   ) throws(StorageError) -> Partition<Env> {
     let settings = self.settings(config)
-    let (log, report) = try PartitionLog.open(
-      in: self.logDirectory, topicPartition: partition, config: settings.log, now: self.environment.wallClock())
+    var report = RecoveryReport(topicPartition: partition, wasClean: true, recoveryPoint: .zero)
+    let log: PartitionLog<Env.Disk>
+    do throws(StorageError) {
+      log = try PartitionLog.open(
+        in: self.logDirectory, topicPartition: partition, config: settings.log, now: self.environment.wallClock(), report: &report)
+    } catch {
+      // What was cut is cut, and the next try does not find it any more.
+      if report.removedByteCount > 0 || !report.notices.isEmpty { self.events.record(.logRecovered(report)) }
+      throw error
+    }
     if report.isWorthTelling { self.events.record(.logRecovered(report)) }
     let highWatermark = self.logDirectory.checkpointedHighWatermark(of: partition)
     return self.serve(log, topicID, image, settings, highWatermark: highWatermark)

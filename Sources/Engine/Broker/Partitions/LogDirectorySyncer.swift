@@ -5,8 +5,10 @@ import Synchronization
 /// One sync of a partition covers everything appended to it before the sync began, whoever appended it.
 final class LogDirectorySyncer<Env: Environment>: Sendable {
   private struct State: Sendable {
-    /// A partition asks again only after its flush has begun, or when its `flush.ms` is over.
+    /// In the order in which they asked, each once: `wantingIDs` are the same. A partition asks again after its flush has begun, when
+    /// its `flush.ms` is over, and when a flush that was put off is due.
     var wanting: [Partition<Env>] = []
+    var wantingIDs: Set<ObjectIdentifier> = []
     var isRunning = false
   }
   private let environment: Env
@@ -21,7 +23,7 @@ final class LogDirectorySyncer<Env: Environment>: Sendable {
 
   func request(_ partition: Partition<Env>) {
     let mustBegin = self.state.withLock { state in
-      state.wanting.append(partition)
+      if state.wantingIDs.insert(ObjectIdentifier(partition)).inserted { state.wanting.append(partition) }
       defer { state.isRunning = true }
       return !state.isRunning
     }
@@ -30,7 +32,10 @@ final class LogDirectorySyncer<Env: Environment>: Sendable {
 
   private func pass() {
     let batch = self.state.withLock { state in
-      defer { state.wanting = [] }
+      defer {
+        state.wanting = []
+        state.wantingIDs.removeAll(keepingCapacity: true)
+      }
       return state.wanting
     }
     for partition in batch { partition.flush() }

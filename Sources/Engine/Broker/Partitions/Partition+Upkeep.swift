@@ -86,7 +86,9 @@ extension Partition {
   func delete(id: KafkaUUID) throws(StorageError) -> DirectoryRemoval<Env.Disk> {
     self.resign(.unknownTopicOrPartition)
     let removal = try self.state.withLock { state throws(StorageError) in try state.log.delete(id: id) }
-    try removal.mark()
+    if let error = try removal.mark() {
+      self.events.record(.backgroundWorkFailed(what: "forgetting the checkpoints of \(self.topicPartition)", cause: error))
+    }
     return removal
   }
 

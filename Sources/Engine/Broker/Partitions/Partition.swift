@@ -36,6 +36,8 @@ final class Partition<Env: Environment>: Sendable {
     var isRefusingReads = false
     /// The last flush had to be put off; said once until one succeeds.
     var isFlushDeferred = false
+    /// A timer is set that asks for the flush that was put off.
+    var isFlushRetryScheduled = false
   }
 
   let topicPartition: TopicPartition
@@ -264,14 +266,20 @@ final class Partition<Env: Environment>: Sendable {
 
   /// Nothing was synced and nothing is lost: whoever waits goes on waiting.
   private func deferFlush(_ cause: StorageError) {
-    let isNews = self.state.withLock { state in
-      defer { state.isFlushDeferred = true }
-      return !state.isFlushDeferred
+    let (isNews, mustSchedule) = self.state.withLock { state in
+      defer { (state.isFlushDeferred, state.isFlushRetryScheduled) = (true, true) }
+      return (!state.isFlushDeferred, !state.isFlushRetryScheduled)
     }
     if isNews { self.events.record(.flushDeferred(self.topicPartition, cause: cause)) }
+    // Every append meanwhile may ask for a flush and have it put off, so one timer stands for all.
+    guard mustSchedule else { return }
     _ = self.environment.schedule(after: Self.flushRetryInterval) { [weak self] in
-      guard let self, self.state.withLock({ $0.log.state == .online && $0.log.hasUnflushed }) else { return }
-      self.syncer.request(self)
+      guard let self else { return }
+      let isNeeded = self.state.withLock { state in
+        state.isFlushRetryScheduled = false
+        return state.log.state == .online && state.log.hasUnflushed
+      }
+      if isNeeded { self.syncer.request(self) }
     }
   }
 

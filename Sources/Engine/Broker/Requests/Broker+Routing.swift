@@ -64,8 +64,12 @@ extension Broker: RequestHandler {
     }
   }
 
-  /// An API or a version of it that is not served. What Kafka knows is refused in its own form, and the connection goes on; of anything
-  /// else it cannot be told how an answer would be read, so that the connection is closed, as Kafka's brokers do.
+  /// The largest body in bytes that is refused in its own form. Each element of a request becomes one of the refusal, and a byte of the
+  /// one can be a few hundred of the other.
+  private static var refusedByteCountMax: Int { 64 << 10 }
+
+  /// An API or a version of it that is not served. What has a schema here is refused in its own form, and the connection goes on. Of
+  /// anything else it cannot be told how an answer would be read, so that the connection is closed, as Kafka's brokers do.
   private func handleUnserved(_ exchange: Exchange<Env.Disk.File>, _ body: WireReader) {
     let version = exchange.version
     guard let key = ApiKey(rawValue: exchange.header.apiKey) else {
@@ -76,16 +80,26 @@ extension Broker: RequestHandler {
       case .apiVersions: self.refuseApiVersions(exchange)
       case .produce where (0...2).contains(version): self.refuseLegacyProduce(exchange, body)
       case .findCoordinator where FindCoordinatorRequest.supportedVersions.contains(version):
+        guard self.canRefuseInForm(exchange, key, body) else { return }
         self.refuseFindCoordinator(exchange, try FindCoordinatorRequest(decoding: body.rest, version: version))
       default:
         guard let request = KnownApis.request(key), request.supportedVersions.contains(version) else {
           return self.refuse(exchange, "\(key) v\(version) is not served")
         }
+        guard self.canRefuseInForm(exchange, key, body) else { return }
         try self.refuse(request, exchange, body)
       }
     } catch {
       self.refuse(exchange, "\(key) v\(version): \(error)")
     }
+  }
+
+  /// Closes the connection if the body is too large to be refused in its own form.
+  private func canRefuseInForm(_ exchange: Exchange<Env.Disk.File>, _ key: ApiKey, _ body: WireReader) -> Bool {
+    if body.remaining <= Self.refusedByteCountMax { return true }
+    self.refuse(
+      exchange, "\(key) v\(exchange.version) is not served, and its \(body.remaining) bytes are too many for a refusal in its own form")
+    return false
   }
 
   /// Answers a request of an API that is not served with UNSUPPORTED_VERSION.

@@ -31,6 +31,11 @@ struct RecordScan {
     var position = 0
     if self.split != nil { try self.readSplit(bytes, at: &position) }
     while self.count < self.recordCount, position < bytes.count {
+      if let plain = PlainRecord(bytes, at: position) {
+        position = plain.end
+        try self.note(Int64(plain.timestampDelta), Int32(truncatingIfNeeded: plain.offsetDelta), hasKey: plain.hasKey)
+        continue
+      }
       let record: RawRecord
       do { record = try RawRecord(parsing: bytes, at: position) } catch {
         guard error == .truncated else { throw BatchRefusal(.malformedRecord(index: self.count, error)) }

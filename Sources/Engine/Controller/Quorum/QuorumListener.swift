@@ -14,6 +14,8 @@ package enum QuorumEvent: Hashable, Sendable {
   case leaderChanged(LeaderEpoch, leader: NodeID?)
   /// A disk failed: the replica has stopped, and the process should end.
   case failed(MetadataLogError)
+  /// What snapshots replaced could not be removed: it takes up room, and is tried again with the next snapshot.
+  case cleanUpFailed(MetadataLogError)
   /// The leadership is handed over: the process may end.
   case shutDownCompleted
   case trace(RaftTrace)

@@ -236,10 +236,10 @@ extension RaftDriver {
   }
 
   /// Removes snapshots and segments that nobody needs any more. On the background lane. What cannot be removed costs room and nothing
-  /// else: the next time takes it along.
+  /// else, and is told: the next time takes it along.
   private func removeExpendable(below snapshot: LogEnd) {
-    self.snapshots.removeOlder(than: snapshot)
     do {
+      try self.snapshots.removeOlder(than: snapshot)
       let ticket = try self.state.withLock { state throws(StorageError) in
         state.hasFailed || state.isClosed
           ? nil : try state.log.beginRetention(highWatermark: state.log.logStartOffset, now: self.environment.wallClock())
@@ -253,7 +253,10 @@ extension RaftDriver {
         return removal
       }
       try removal?.remove()
-    } catch {}
+    } catch {
+      let failure = MetadataLogError("\(error)")
+      self.work.add { self.listener.quorumEvent(.cleanUpFailed(failure)) }
+    }
   }
 
   private func onMetadataDisk(_ body: () throws(DiskError) -> Void) throws(MetadataLogError) {

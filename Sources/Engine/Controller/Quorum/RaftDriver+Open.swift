@@ -37,6 +37,7 @@ extension RaftDriver {
         try log.beginFlush()?.run()
       }
       var summary = LogSummary(voters: voters, version: version)
+      try snapshots.removeDownloads()
       let found = try snapshots.list()
       if let latest = found.last {
         let snapshot = try snapshots.summary(of: latest)

@@ -43,15 +43,14 @@ struct SnapshotFiles<Disk: DiskPort>: Sendable {
   private func path(_ id: LogEnd) -> String { self.directory + "/" + Self.name(id) + Self.suffix }
   private func partPath(_ id: LogEnd) -> String { self.directory + "/" + Self.name(id) + Self.partSuffix }
 
-  /// Those on the disk, oldest first. Downloads that a crash interrupted are removed.
-  func list() throws(DiskError) -> [LogEnd] {
-    guard try self.disk.kind(of: self.directory) != nil else { return [] }
-    var found: [LogEnd] = []
-    for entry in try self.disk.list(self.directory) {
-      if let id = Self.parse(entry.name) { found.append(id) }
-      if entry.name.hasSuffix(Self.partSuffix) { try self.disk.removeFile(self.directory + "/" + entry.name) }
+  /// Those on the disk, oldest first.
+  func list() throws(DiskError) -> [LogEnd] { try self.disk.list(self.directory).compactMap { Self.parse($0.name) }.sorted() }
+
+  /// Removes downloads that a crash interrupted. Only before the replica is set to work.
+  func removeDownloads() throws(DiskError) {
+    for entry in try self.disk.list(self.directory) where entry.name.hasSuffix(Self.partSuffix) {
+      try self.disk.removeFile(self.directory + "/" + entry.name)
     }
-    return found.sorted()
   }
 
   // MARK: - Downloads
@@ -145,11 +144,9 @@ struct SnapshotFiles<Disk: DiskPort>: Sendable {
     return SnapshotSummary(info: SnapshotInfo(id: id, byteCount: Int64(bytes.count)), voters: voters, version: version)
   }
 
-  /// Removes what is older than `id`, as far as that is possible: a file that stays costs room only.
-  func removeOlder(than id: LogEnd) {
-    do throws(DiskError) {
-      for old in try self.list() where old < id { try self.disk.removeFile(self.path(old)) }
-    } catch {}
+  /// Removes the snapshots that are older than `id`.
+  func removeOlder(than id: LogEnd) throws(DiskError) {
+    for old in try self.list() where old < id { try self.disk.removeFile(self.path(old)) }
   }
 
   private func onDisk<Value>(_ body: () throws(DiskError) -> Value) throws(SnapshotFileError) -> Value {

@@ -96,6 +96,7 @@ final class QuorumNode: QuorumListener {
       }
     case .leaderChanged(_, let leader): self.state.withLock { $0.leader = leader }
     case .failed(let error): self.state.withLock { $0.failure = error }
+    case .cleanUpFailed(let error): self.observer.failed("node \(self.id) cannot clean up: \(error)")
     case .shutDownCompleted: self.state.withLock { $0.isShutDown = true }
     case .loadSnapshot(let end, _): self.state.withLock { $0.committed = max($0.committed, end) }
     case .trace(let trace): self.observer.traced(trace, by: self.id)

@@ -81,7 +81,7 @@ let package = Package(
       path: "Sources/Engine/Controller", swiftSettings: common),
     .target(name: "Broker",
       dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Metadata", "Replication", "LogCore",
-        "Environment", "Storage", "Controller", nioCore, collections],
+        "Environment", "Peers", "Raft", "Storage", "Controller", nioCore, collections],
       path: "Sources/Engine/Broker", swiftSettings: common),
 
     // Edges: the only code that touches the operating system.

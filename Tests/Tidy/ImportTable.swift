@@ -29,7 +29,7 @@ enum ImportTable {
       "Base", "Model", "Compression", "JSON", "Wire", "Records", "Election", "Raft", "Metadata", "LogCore", "Storage", "Environment",
       "Peers", "NIOCore",
     ],
-    "Broker": Set(Self.ground + Self.formats + Self.cores + ["Environment", "Storage", "Controller", "NIOCore", "Collections"]),
+    "Broker": Set(Self.ground + Self.formats + Self.cores + ["Environment", "Peers", "Storage", "Controller", "NIOCore", "Collections"]),
     "PosixDisk": ["Base", "Environment", "CPosix", "NIOCore"],
     "NIOServer": ["Base", "Model", "Wire", "Environment", "Broker", "NIOCore", "NIOPosix"],
     "NIONetwork": ["Base", "Wire", "Environment", "NIOCore", "NIOPosix"],

@@ -113,7 +113,7 @@ let package = Package(
     .testTarget(name: "RecordsTests", dependencies: ["Base", "Model", "Compression", "Records", nioCore], path: "Tests/Unit/RecordsTests", swiftSettings: common),
     .testTarget(name: "WireTests", dependencies: ["Base", "Model", "Wire", "wiregen", nioCore], path: "Tests/Unit/WireTests", swiftSettings: common),
     .testTarget(name: "WiregenTests", dependencies: ["wiregen"], path: "Tests/Unit/WiregenTests", swiftSettings: common),
-    .testTarget(name: "MetadataTests", dependencies: ["Base", "Model", "Metadata"], path: "Tests/Unit/MetadataTests", swiftSettings: common),
+    .testTarget(name: "MetadataTests", dependencies: ["Base", "Model", "Metadata", "Replication"], path: "Tests/Unit/MetadataTests", swiftSettings: common),
     .testTarget(name: "ReplicationTests", dependencies: ["Base", "Model", "Replication", "LogCore"], path: "Tests/Unit/ReplicationTests",
       swiftSettings: common + mutants),
     .testTarget(name: "LogCoreTests", dependencies: ["Base", "Model", "LogCore"], path: "Tests/Unit/LogCoreTests", swiftSettings: common),

@@ -24,7 +24,7 @@ package final class Broker<Env: Environment>: Sendable {
   /// Nil where nobody logs.
   let logLevels: (any LogLevels)?
   package let logDirectory: LogDirectory<Env.Disk>
-  package let controller: ControllerDriver
+  package let controller: ControllerDriver<Env>
   /// Where clients reach this broker, by listener.
   let endpoints: [Listener]
   let incarnationID: KafkaUUID
@@ -54,7 +54,7 @@ package final class Broker<Env: Environment>: Sendable {
 
   init(
     environment: Env, config: BrokerConfig, staticConfig: StaticConfig, endpoints: [Listener], logDirectory: LogDirectory<Env.Disk>,
-    controller: ControllerDriver, metadata: MetadataSubscription, incarnationID: KafkaUUID, events: any BrokerEvents,
+    controller: ControllerDriver<Env>, metadata: MetadataSubscription, incarnationID: KafkaUUID, events: any BrokerEvents,
     logLevels: (any LogLevels)?
   ) {
     self.environment = environment

@@ -31,12 +31,14 @@ extension Broker {
     }
     for notice in directory.notices { events.record(.storageNotice(notice)) }
     let metadata = MetadataSubscription(events: events)
-    let controller: ControllerDriver
+    let setup = ControllerSetup.single(
+      config, staticConfig: staticConfig, directoryID: directory.metaProperties.directoryID, clusterID: directory.metaProperties.clusterID)
+    let controller: ControllerDriver<Env>
     do throws(ControllerLoadError) {
-      let log = try Self.openMetadataLog(environment, config, directory, events)
-      controller = try ControllerDriver(
-        log: log, initial: MetadataImage(clusterID: directory.metaProperties.clusterID),
-        settings: ControllerSettings(config, staticConfig: staticConfig), seed: generator.next(), listener: metadata)
+      let report: RecoveryReport?
+      (controller, report) = try ControllerDriver.open(
+        setup, environment: environment, store: directory, seed: generator.next(), listener: metadata)
+      if let report, report.isWorthTelling { events.record(.logRecovered(report)) }
     } catch {
       directory.unlock()
       throw .controller(error)
@@ -47,22 +49,20 @@ extension Broker {
       events: events, logLevels: logLevels)
   }
 
-  private static func openMetadataLog(
-    _ environment: Env, _ config: BrokerConfig, _ directory: LogDirectory<Env.Disk>, _ events: any BrokerEvents
-  ) throws(ControllerLoadError) -> LocalMetadataLog<Env> {
-    do throws(MetadataLogError) {
-      let (log, report) = try LocalMetadataLog.open(environment: environment, store: directory, config: config)
-      if let report, report.isWorthTelling { events.record(.logRecovered(report)) }
-      return log
-    } catch {
-      throw .log(error)
+  /// Joins the quorum, loads the partitions, several at a time, registers with the controller and begins to serve. `done` is called once,
+  /// from any thread.
+  package func start(_ done: @escaping @Sendable (Result<Void, BrokerStartError>) -> Void) {
+    let began = self.environment.now()
+    self.controller.start { loaded in
+      switch loaded {
+      case .failure(let error): done(.failure(.controller(error)))
+      // Off the control line: what comes now blocks.
+      case .success(let image): self.environment.submit(to: .loading(worker: 0)) { self.load(image, began, done) }
+      }
     }
   }
 
-  /// Loads the partitions, several at a time, registers with the controller and begins to serve. `done` is called once, from any thread.
-  package func start(_ done: @escaping @Sendable (Result<Void, BrokerStartError>) -> Void) {
-    let began = self.environment.now()
-    let image = self.controller.image
+  private func load(_ image: MetadataImage, _ began: Instant, _ done: @escaping @Sendable (Result<Void, BrokerStartError>) -> Void) {
     let found: LogDirectory<Env.Disk>.Listing
     do throws(StorageError) { found = try self.logDirectory.list() } catch { return done(.failure(.storage(error))) }
     for notice in found.notices { self.events.record(.storageNotice(notice)) }
@@ -94,7 +94,7 @@ extension Broker {
       clusterID: self.clusterID, nodeID: self.config.nodeID, incarnationID: self.incarnationID, endpoints: self.endpoints,
       rack: self.config.rack, logDirectories: [self.logDirectory.metaProperties.directoryID],
       previousEpoch: self.logDirectory.cleanShutdownBrokerEpoch ?? .unknown)
-    self.controller.submit(registration) { result in
+    self.controller.registerOwn(registration) { result in
       switch result {
       case .failure(let error): done(.failure(.registration(error)))
       case .success(let epoch):

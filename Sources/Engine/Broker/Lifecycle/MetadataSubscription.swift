@@ -26,6 +26,8 @@ final class MetadataSubscription: MetadataListener {
 
   func controllerEvent(_ event: ControllerEvent) { self.events.record(.controller(event)) }
 
+  func quorumLeaderChanged(_ leader: QuorumLeader) {}
+
   /// Hands over what came after `offset`, and passes on what comes from now on.
   ///
   /// - Parameter offset: of the image that the broker was loaded from.

@@ -18,8 +18,7 @@ extension RaftDriver {
   ///   - seed: of the machine's random choices.
   package static func open(
     _ config: RaftConfig, voters: VoterSet, version: Raft.KRaftVersion, environment: Env, store: LogDirectory<Env.Disk>,
-    broker: BrokerConfig,
-    seed: UInt64, listener: any QuorumListener
+    broker: BrokerConfig, history: MetadataHistory? = nil, seed: UInt64, listener: any QuorumListener
   ) throws(MetadataLogError) -> (driver: RaftDriver, report: RecoveryReport?) {
     let logConfig = LogConfig(
       segmentBytes: broker.metadataSegmentBytes, segmentAge: broker.metadataSegmentAge, retentionBytes: nil, retentionAge: nil)
@@ -49,7 +48,7 @@ extension RaftDriver {
       try Self.scan(&log, from: Offset(summary.startIndex.rawValue), into: &summary)
       let state = try QuorumStateFile(disk: environment.disk, directory: directory).read() ?? HardState()
       let machine = RaftMachine(config: config, hardState: state, log: summary, seed: seed, now: environment.now())
-      let driver = RaftDriver(machine: machine, log: log, snapshots: snapshots, environment: environment, listener: listener)
+      let driver = RaftDriver(machine: machine, log: log, snapshots: snapshots, environment: environment, history: history, listener: listener)
       return (driver, report)
     } catch {
       throw error as? MetadataLogError ?? MetadataLogError("\(error)")
@@ -87,9 +86,9 @@ extension RaftDriver {
         let slice = try self.state.withLock { state throws(StorageError) in
           try state.log.read(from: next, maxBytes: 1 << 20, upTo: end, minOneBatch: true)
         }
-        if slice.isEmpty { return }
+        if slice.isEmpty { throw MetadataLogError("nothing can be read at offset \(next), before the committed end \(end)") }
         (bytes, following) = (ByteBuffer(bytes: try slice.bytes()), slice.nextOffset)
-      } catch { throw .log(MetadataLogError("\(error)")) }
+      } catch { throw .log(error as? MetadataLogError ?? MetadataLogError("\(error)")) }
       try MetadataRecordReader.read(bytes, from: offset, workspace, body)
       next = following
     }

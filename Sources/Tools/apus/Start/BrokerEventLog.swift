@@ -76,8 +76,12 @@ struct BrokerEventLog: BrokerEvents {
 
   private func record(_ event: ControllerEvent) {
     switch event {
-    case .loaded: self.log.info("\(event)")
-    case .appendFailed, .commitDelayed, .logFailed: self.log.error("\(event)")
+    case .loaded, .snapshotLoaded, .snapshotTaken, .quorumLeaderChanged, .becameActive, .brokerRegistered, .brokerUnfenced,
+      .brokerShutsDown, .brokerUnregistered:
+      self.log.info("\(event)")
+    case .partitionChanged: self.log.debug("\(event)")
+    case .steppedDown, .brokerFenced, .cleanUpFailed, .uncleanElectionGaveUp: self.log.warning("\(event)")
+    case .snapshotFailed, .commitDelayed, .failed: self.log.error("\(event)")
     }
   }
 

@@ -102,8 +102,8 @@ let package = Package(
     .executableTarget(name: "wiregen", path: "Sources/Tools/wiregen", swiftSettings: common),
     .plugin(name: "WirePlugin", capability: .buildTool(), dependencies: ["wiregen"], path: "Sources/Tools/WirePlugin"),
     .executableTarget(name: "apus",
-      dependencies: ["Base", "Model", "Compression", "JSON", "Records", "Wire", "Metadata", "LogCore", "Environment", "Storage",
-        "Controller", "Broker", "NIOServer", "NIONetwork", "PosixDisk", "Observability", "KafkaClient",
+      dependencies: ["Base", "Model", "Compression", "JSON", "Records", "Wire", "Metadata", "Replication", "LogCore", "Environment",
+        "Storage", "Controller", "Broker", "NIOServer", "NIONetwork", "PosixDisk", "Observability", "KafkaClient",
         argumentParser, logging, histogram, nioCore, nioPosix],
       path: "Sources/Tools/apus", swiftSettings: common),
 

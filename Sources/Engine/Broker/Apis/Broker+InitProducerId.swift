@@ -1,5 +1,6 @@
 import Base
 import Environment
+import Metadata
 import Model
 import Synchronization
 import Wire

@@ -1,4 +1,5 @@
 import Base
+import Controller
 import Environment
 import Model
 import NIOCore

@@ -104,7 +104,7 @@ final class QuorumChannel<Env: Environment>: ControllerChannel {
     let version = Request.supportedVersions.upperBound
     var frame = Frame.request(request, version: version, correlationId: 0, clientId: "broker-\(self.node)").buffer
     frame.moveReaderIndex(forwardBy: Frame.prefixByteCount)
-    let once = FirstOutcome(complete)
+    let once = FirstOutcome<Result<Request.Response, PeerError>, Env.Timer>(complete)
     once.setTimer(self.environment.schedule(after: timeout) { once.end(.failure(.timedOut)) })
     let sink = CapturedReply<Env.Disk.File> { outcome in
       switch outcome {

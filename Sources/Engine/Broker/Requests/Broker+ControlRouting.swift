@@ -1,3 +1,4 @@
+import Controller
 import Environment
 import Model
 import NIOCore

@@ -70,7 +70,7 @@ extension Broker: RequestHandler {
 
   /// An API or a version of it that is not served. What has a schema here is refused in its own form, and the connection goes on. Of
   /// anything else it cannot be told how an answer would be read, so that the connection is closed, as Kafka's brokers do.
-  private func handleUnserved(_ exchange: Exchange<Env.Disk.File>, _ body: WireReader) {
+  func handleUnserved(_ exchange: Exchange<Env.Disk.File>, _ body: WireReader) {
     let version = exchange.version
     guard let key = ApiKey(rawValue: exchange.header.apiKey) else {
       return self.refuse(exchange, "API key \(exchange.header.apiKey) is not known")

@@ -2,9 +2,11 @@ import Base
 import Broker
 import Logging
 import Metadata
+import Model
 import NIOCore
 import NIONetwork
 import NIOServer
+import Replication
 import Storage
 
 /// One node: its listeners, its broker, and the threads of both.

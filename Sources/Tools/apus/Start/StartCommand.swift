@@ -1,4 +1,5 @@
 import ArgumentParser
+import Broker
 import Logging
 import Metadata
 import NIOServer
@@ -84,7 +85,9 @@ struct StartCommand: ParsableCommand {
         return node.stop()
       }
       guard status.isNewlyReady() else { continue }
-      let addresses = node.bound.map(\.hostAndPort).joined(separator: ",")
+      // A controller alone has nothing for clients.
+      let forClients = node.bound.filter { $0.role == .broker }
+      let addresses = (forClients.isEmpty ? node.bound : forClients).map(\.hostAndPort).joined(separator: ",")
       Process.write("apus ready node=\(config.broker.nodeID) listen=\(addresses) cluster=\(node.clusterID)\n", to: 1)
     }
   }

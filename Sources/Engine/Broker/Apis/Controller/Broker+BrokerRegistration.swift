@@ -10,7 +10,7 @@ extension Broker {
   func handleBrokerRegistration(_ exchange: Exchange<Env.Disk.File>, _ request: BrokerRegistrationRequest) {
     do throws(ApiError) {
       let registration = try Self.registration(request)
-      self.decide(registration, for: exchange, timeoutMs: Self.controlTimeoutMs) { result in
+      let answer: @Sendable (Result<BrokerEpoch, ApiError>) -> Void = { result in
         switch result {
         case .success(let epoch):
           self.note(.none, request.brokerId, exchange)
@@ -20,6 +20,9 @@ extension Broker {
           exchange.respond(BrokerRegistrationResponse(errorCode: error.code))
         }
       }
+      // Of this process's own last incarnation nobody needs to ask whether it lives.
+      if exchange.client.isThisProcess { return self.controller.registerOwn(registration, completion: answer) }
+      self.decide(registration, for: exchange, timeoutMs: Self.controlTimeoutMs, answer: answer)
     } catch {
       self.note(error.code, request.brokerId, exchange)
       exchange.respond(BrokerRegistrationResponse(errorCode: error.code))

@@ -1,5 +1,6 @@
 import Base
 import Environment
+import LogCore
 import Metadata
 import Model
 import NIOCore

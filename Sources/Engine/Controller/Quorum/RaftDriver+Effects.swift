@@ -274,6 +274,7 @@ extension RaftDriver {
   }
 
   private func dropPrefix(to snapshot: LogEnd, _ state: inout State, _ aftermath: inout Aftermath) throws(MetadataLogError) {
+    if self.history != nil { return aftermath.append { self.environment.submit(to: .background) { self.trimHistory() } } }
     do throws(StorageError) { try state.log.advanceLogStart(to: Offset(snapshot.index.rawValue)) } catch {
       throw MetadataLogError("\(error)")
     }
@@ -282,7 +283,7 @@ extension RaftDriver {
 
   /// Removes snapshots and segments that nobody needs any more. On the background lane. What cannot be removed costs room and nothing
   /// else, and is told: the next time takes it along.
-  private func removeExpendable(below snapshot: LogEnd) {
+  func removeExpendable(below snapshot: LogEnd) {
     do {
       try self.snapshots.removeOlder(than: snapshot)
       let ticket = try self.state.withLock { state throws(StorageError) in

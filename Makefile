@@ -34,7 +34,7 @@ test: ## install what the tests need, and run every test
 	$(RELEASE)
 	swift test --skip-build --skip '$(LIVE)'
 	swift test --skip-build --filter '$(LIVE)'
-	$(PYTEST) Tests/Clients Tests/Crash Tests/Demo Tests/Docker
+	$(PYTEST) Tests/Clients Tests/Cluster Tests/Crash Tests/Demo Tests/Docker
 
 run: build ## a broker on 127.0.0.1:9092 with its data in ./apus-data
 	exec $(APUS) start

@@ -18,6 +18,15 @@ package enum LogFileName {
   package static let deletedDirectorySuffix = "-delete"
   package static let temporarySuffix = ".tmp"
 
+  /// Beside the metadata log: how the quorum stood, and its snapshots, whole and on their way.
+  package static let quorumState = "quorum-state"
+  package static let metadataSnapshotSuffix = ".checkpoint"
+  package static let metadataDownloadSuffix = ".checkpoint.part"
+
+  package static func isOfQuorum(_ name: String) -> Bool {
+    name == self.quorumState || name.hasSuffix(self.metadataSnapshotSuffix) || name.hasSuffix(self.metadataDownloadSuffix)
+  }
+
   /// `00000000000000000042.log`: twenty digits, so that names sort as offsets do.
   package static func name(_ offset: Offset, _ kind: Kind) -> String {
     let digits = String(offset.rawValue)

@@ -10,7 +10,9 @@ import Synchronization
 /// clients queue in the kernel. `stop` ends it all and blocks.
 package final class KafkaServer: Sendable {
   private let acceptGroup: MultiThreadedEventLoopGroup
+  private let ownGroup: MultiThreadedEventLoopGroup
   package let dataGroup: MultiThreadedEventLoopGroup
+  /// One for each loop that has connections: those of data, and last that of control.
   private let loops: [DataLoop]
   private let limits: ServerLimits
   private let quota = ConnectionQuota()
@@ -25,15 +27,19 @@ package final class KafkaServer: Sendable {
     loopCount: Int, limits: ServerLimits, readByteCount: Int = 1 << 20, report: @escaping @Sendable (ServerEvent) -> Void
   ) {
     self.acceptGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    self.ownGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     self.dataGroup = MultiThreadedEventLoopGroup(numberOfThreads: loopCount)
-    self.loops = (0..<loopCount).map { [dataGroup] _ in DataLoop(eventLoop: dataGroup.next(), readByteCount: readByteCount) }
+    // What is said of control is short, snapshots aside.
+    let control = DataLoop(eventLoop: self.ownGroup.next(), readByteCount: min(readByteCount, 1 << 16))
+    self.loops = (0..<loopCount).map { [dataGroup] _ in DataLoop(eventLoop: dataGroup.next(), readByteCount: readByteCount) } + [control]
     self.limits = limits
     self.report = report
   }
 
-  /// The loop for work that must not wait for data: accepting, timers of the node.
-  package var controlLoop: any EventLoop { self.acceptGroup.any() }
-  package var controlGroup: any EventLoopGroup { self.acceptGroup }
+  /// The loop for work that must not wait for data, nor for clients that come in a herd: the controller's listeners and its connections
+  /// to others, heartbeats, the node's timers.
+  package var controlLoop: any EventLoop { self.ownGroup.any() }
+  package var controlGroup: any EventLoopGroup { self.ownGroup }
 
   /// Connections that are open now.
   package var connectionCount: Int { self.quota.total }
@@ -42,7 +48,7 @@ package final class KafkaServer: Sendable {
 
   /// Takes the port. Returns the address with the port that the system chose if it was 0. Blocks on name resolution.
   package func bind(_ address: ListenerAddress, backlog: Int = 4096) throws(BindError) -> ListenerAddress {
-    let bootstrap = ServerBootstrap(group: self.acceptGroup, childGroup: self.dataGroup)
+    let bootstrap = ServerBootstrap(group: self.acceptGroup, childGroup: address.role == .controller ? self.ownGroup : self.dataGroup)
       .serverChannelOption(.backlog, value: CInt(clamping: backlog))
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelOption(.autoRead, value: false)
@@ -52,7 +58,7 @@ package final class KafkaServer: Sendable {
         }
       }
       .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture { try self.prepare(channel, listener: address.name) }
+        channel.eventLoop.makeCompletedFuture { try self.prepare(channel, listener: address.name, address.role) }
       }
     do {
       var bound = address
@@ -109,6 +115,7 @@ package final class KafkaServer: Sendable {
     self.stopAccepting()
     self.closeConnections(grace: grace)
     try? self.dataGroup.syncShutdownGracefully()
+    try? self.ownGroup.syncShutdownGracefully()
     try? self.acceptGroup.syncShutdownGracefully()
     self.makeFront.withLock { $0 = nil }
   }
@@ -116,7 +123,7 @@ package final class KafkaServer: Sendable {
   // MARK: Connections
 
   /// Runs on the connection's own loop, before it is active.
-  private func prepare(_ channel: any Channel, listener: String) throws {
+  private func prepare(_ channel: any Channel, listener: String, _ role: ListenerRole) throws {
     let host = channel.remoteAddress?.ipAddress ?? "unknown"
     guard let makeFront = self.makeFront.withLock({ $0 }) else { throw ChannelError.alreadyClosed }
     if let reason = self.quota.admit(host, self.limits) {
@@ -124,17 +131,19 @@ package final class KafkaServer: Sendable {
       throw ChannelError.alreadyClosed
     }
     channel.closeFuture.whenComplete { [quota] _ in quota.release(host) }
-    do { try self.setUp(channel, host: host, listener: listener, makeFront) } catch {
+    do { try self.setUp(channel, host: host, listener: listener, role, makeFront) } catch {
       self.report(.refused(host: host, listener: listener, reason: "the connection cannot be set up: \(Self.reason(error))"))
       throw error
     }
   }
 
-  private func setUp(_ channel: any Channel, host: String, listener: String, _ makeFront: @escaping FrontMaker) throws {
+  private func setUp(
+    _ channel: any Channel, host: String, listener: String, _ role: ListenerRole, _ makeFront: @escaping FrontMaker
+  ) throws {
     guard let loop = self.loops.first(where: { $0.eventLoop === channel.eventLoop }) else { throw ChannelError.alreadyClosed }
     let client = ClientContext(
       connectionID: self.nextConnectionID.add(1, ordering: .relaxed).oldValue, listener: listener, host: host,
-      port: channel.remoteAddress?.port ?? 0)
+      port: channel.remoteAddress?.port ?? 0, role: role)
     let source = ReadBufferSource(
       machine: ConnectionMachine(limits: self.limits, now: loop.now), buffers: loop.buffers)
     let options = channel.syncOptions

@@ -1,3 +1,5 @@
+package import Broker
+
 /// Where a listener binds, as configured: `listeners=NAME://host:port`.
 package struct ListenerAddress: Hashable, Sendable, CustomStringConvertible {
   package var name: String
@@ -5,8 +7,11 @@ package struct ListenerAddress: Hashable, Sendable, CustomStringConvertible {
   package var host: String
   /// 0: any free port.
   package var port: Int
+  package var role: ListenerRole
 
-  package init(name: String, host: String, port: Int) { (self.name, self.host, self.port) = (name, host, port) }
+  package init(name: String, host: String, port: Int, role: ListenerRole = .broker) {
+    (self.name, self.host, self.port, self.role) = (name, host, port, role)
+  }
 
   /// `127.0.0.1:9092`, `[::1]:9092`.
   package var hostAndPort: String { self.host.contains(":") ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)" }

@@ -24,10 +24,16 @@ package final class Broker<Env: Environment>: Sendable {
   /// Nil where nobody logs.
   let logLevels: (any LogLevels)?
   package let logDirectory: LogDirectory<Env.Disk>
-  package let controller: ControllerDriver
-  /// Where clients reach this broker, by listener.
-  let endpoints: [Listener]
+  package let controller: ControllerDriver<Env>
   let incarnationID: KafkaUUID
+
+  /// The way to the active controller.
+  let channel: QuorumChannel<Env>
+  let membership: BrokerMembership<Env>
+  /// Until when this broker may act as a leader.
+  let lease: ServingLease
+  let heartbeatConnections = HeartbeatConnections<Env>()
+  let controlRefusals = ControlRefusals()
 
   let deadlines: DeadlineQueue<Env>
   let fetchSessions: FetchSessions
@@ -36,6 +42,9 @@ package final class Broker<Env: Environment>: Sendable {
   let workspaces: WorkspacePool
   let syncer: LogDirectorySyncer<Env>
   let metadata: MetadataSubscription
+  /// Whether the partitions are loaded, and what waits for it.
+  let loading = Mutex(LoadingState.notBegun)
+  let departure = Mutex(Departure())
   let background: BackgroundWork<Env>
 
   /// Requests that wait now, for tests and for whoever wants to know.
@@ -53,14 +62,16 @@ package final class Broker<Env: Environment>: Sendable {
   private let epoch = Atomic(BrokerEpoch.unknown.rawValue)
 
   init(
-    environment: Env, config: BrokerConfig, staticConfig: StaticConfig, endpoints: [Listener], logDirectory: LogDirectory<Env.Disk>,
-    controller: ControllerDriver, metadata: MetadataSubscription, incarnationID: KafkaUUID, events: any BrokerEvents,
-    logLevels: (any LogLevels)?
+    environment: Env, config: BrokerConfig, staticConfig: StaticConfig, logDirectory: LogDirectory<Env.Disk>,
+    controller: ControllerDriver<Env>, channel: QuorumChannel<Env>, membership: BrokerMembership<Env>, lease: ServingLease,
+    metadata: MetadataSubscription, incarnationID: KafkaUUID, events: any BrokerEvents, logLevels: (any LogLevels)?
   ) {
     self.environment = environment
     self.config = config
     self.staticConfig = staticConfig
-    self.endpoints = endpoints
+    self.channel = channel
+    self.membership = membership
+    self.lease = lease
     self.logDirectory = logDirectory
     self.controller = controller
     self.metadata = metadata
@@ -94,6 +105,8 @@ package final class Broker<Env: Environment>: Sendable {
 
   func noteRegistration(_ epoch: BrokerEpoch) { self.epoch.store(epoch.rawValue, ordering: .releasing) }
 
+  /// Until its partitions are loaded it has nothing to say to clients.
+  var isLoading: Bool { self.phase.load(ordering: .acquiring) == .loading }
   var isShuttingDown: Bool { self.phase.load(ordering: .acquiring) == .shuttingDown }
 
   func enter(_ phase: Phase) { self.phase.store(phase, ordering: .releasing) }

@@ -2,6 +2,7 @@ package import Controller
 import Environment
 package import Metadata
 package import Model
+package import Replication
 package import Storage
 
 /// Where the broker reports what it did. Called from any thread, at times with a lock held: it must be quick and must not call back.
@@ -48,6 +49,15 @@ package enum BrokerEvent: Sendable {
   case backgroundWorkFailed(what: String, cause: StorageError)
   /// A connection is closed because of what it sent.
   case connectionRefused(client: ClientContext, clientID: String?, reason: String)
+  /// Another node, or what takes itself for one, was refused: once for each error in a row.
+  case controlRequestRefused(client: ClientContext, node: NodeID, api: String, error: ErrorCode)
+  case membership(BrokerLifecycleEvent)
+  /// The controller knows this broker from now on, under this epoch.
+  case registered(BrokerEpoch)
+  /// The broker has left the cluster, or gave up waiting for its leave.
+  case leftCluster(BrokerLeaving)
+  /// The process cannot go on and should end.
+  case failed(BrokerStartError)
   case controller(ControllerEvent)
   case metadataCloseFailed(MetadataLogError)
   case shutdownBegan

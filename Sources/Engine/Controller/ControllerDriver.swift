@@ -1,16 +1,29 @@
 import Base
+package import Environment
 package import Metadata
-package import Model
-import NIOCore
+import Model
+import Raft
+package import Storage
 import Synchronization
 
-/// Runs the controller's machine on the metadata log: decide, append, commit, publish, answer, in this order.
+/// A node's metadata, and while it leads the quorum the active controller.
 ///
-/// Requests come from any thread. Each is decided on the state with everything appended so far, so that requests need not wait
-/// for each other's commit; nobody is told anything of it before it is committed. Events go out one at a time, in the log's order.
-package final class ControllerDriver: Sendable {
+/// On every node, voter or observer, it reads what the quorum has committed, keeps the image and publishes it. On the one that leads it
+/// also decides: decide, append, commit, publish, answer, in this order. Each request is decided on the state with everything appended so
+/// far, so that requests need not wait for each other's commit; nobody is told anything of it before it is committed.
+///
+/// Everything runs on the node's control line (`RaftDriver.perform`); requests come from any thread. Events, changes and answers go out one
+/// at a time there, in the order of the log, with no lock held.
+///
+/// ```
+/// standby --the quorum elects this node--> leading --all before its epoch is applied--> active --deposed, handed over--> standby
+/// ```
+package final class ControllerDriver<Env: Environment>: Sendable {
+  /// What a step leaves to do once the state is unlocked, in order.
+  typealias Aftermath = [@Sendable () -> Void]
+
   /// A decision that waits for its records, or for those before it, to be committed.
-  private struct Pending: Sendable {
+  struct Pending: Sendable {
     /// Committed when everything below is.
     var endOffset: Offset
     /// Nil where the decision wrote nothing.
@@ -19,166 +32,218 @@ package final class ControllerDriver: Sendable {
     var answer: @Sendable (ApiError?) -> Void
   }
 
-  private struct State: Sendable {
+  /// What only the active controller has.
+  struct Active: Sendable {
+    let epoch: LeaderEpoch
     /// With everything that was appended.
     var machine: ControllerMachine
-    /// The image with everything that was committed and published.
-    var published: MetadataImage
     var pending: [Pending] = []
-    /// Once the log has failed nothing more is decided: what it holds is not known until it is read again.
-    var failure: ApiError?
+    var upkeep: ControllerUpkeep
+    var elections: UncleanElections
+    /// Why brokers are being fenced, until it is told.
+    var fencingCauses: [NodeID: FencingCause] = [:]
+    /// Who waits for an unclean election.
+    var electionWaits: [TopicIDPartition: [@Sendable (ApiError?) -> Void]] = [:]
   }
 
-  private let log: any MetadataLogPort
-  private let listener: any MetadataListener
-  private let state: Mutex<State>
-
-  /// Loads the log behind `initial` and takes over as the active controller. Blocks.
-  ///
-  /// - Parameters:
-  ///   - initial: the image to begin with: empty, or a snapshot's; the log is replayed from the offset after its own.
-  ///   - seed: of the random choices (topic ids, placement).
-  /// - Throws: if a record cannot be understood or does not fit, naming its offset. Going on without it would be wrong.
-  package init(
-    log: any MetadataLogPort, initial: MetadataImage, settings: ControllerSettings, seed: UInt64, listener: any MetadataListener
-  ) throws(ControllerLoadError) {
-    var machine = ControllerMachine(image: initial, settings: settings, seed: seed)
+  struct State: Sendable {
+    /// With everything that was committed. Nil while this node is active: then `active.machine` is ahead of it.
+    var standby: ControllerMachine?
+    var active: Active?
+    /// This node leads the quorum and is not active yet: not before everything below `from` is applied.
+    var leading: (epoch: LeaderEpoch, from: Offset, since: Instant)?
+    /// Committed and applied.
+    var image: MetadataImage
+    /// Everything below is applied.
+    var position = Offset.zero
+    /// Records applied until the node had caught up.
     var recordCount = 0
-    do throws(MetadataLogReadError<ControllerLoadError>) {
-      try log.read(from: initial.offset + 1) { (offset, value) throws(ControllerLoadError) in
-        // Nobody asks what changed since the log began.
-        var delta = MetadataDelta()
-        let change: MetadataChange
-        do throws(MetadataRecordError) { change = try MetadataChange(decoding: value) } catch { throw .record(at: offset, error) }
-        do throws(ReplayError) { try machine.replay(change, at: offset, into: &delta) } catch { throw .replay(at: offset, error) }
-        recordCount += 1
-      }
-    } catch {
-      switch error {
-      case .log(let error): throw .log(error)
-      case .reader(let error): throw error
-      }
-    }
-    let image = machine.image
-    if let level = image.featureLevel(MetadataVersion.feature), !MetadataVersion.supported.versions.contains(level) {
-      throw .metadataVersion(level)
-    }
-    self.log = log
-    self.listener = listener
-    self.state = Mutex(State(machine: machine, published: image))
-    listener.controllerEvent(.loaded(recordCount: recordCount, image: image))
-    listener.metadataChanged(image, MetadataDelta(everythingIn: image))
+    /// Until then nobody is told of any change.
+    var isLoaded = false
+    var whenLoaded: (@Sendable (Result<MetadataImage, ControllerLoadError>) -> Void)?
+    var snapshot = SnapshotState()
+    /// Once set, nothing is decided or applied any more.
+    var failure: ApiError?
+    var whenHandedOver: [@Sendable () -> Void] = []
+    var whenDrained: (@Sendable () -> Void)?
+    var timer: Env.Timer?
+    var armedFor: Instant?
+  }
+
+  /// What others may look at at any time.
+  private struct Published: Sendable {
+    var image: MetadataImage
+    var leader = QuorumLeader(node: nil, epoch: .unknown)
+  }
+
+  package let quorum: RaftDriver<Env>
+  let setup: ControllerSetup
+  let environment: Env
+  let listener: any MetadataListener
+  let seed: UInt64
+  let state: Mutex<State>
+  private let published: Mutex<Published>
+
+  /// Hands the quorum's events on, since the quorum is made before its driver.
+  private final class Relay: QuorumListener {
+    let target = Mutex<(@Sendable (QuorumEvent) -> Void)?>(nil)
+    func quorumEvent(_ event: QuorumEvent) { self.target.withLock { $0 }?(event) }
+  }
+
+  /// Opens the metadata log, or creates it. Nothing is known of the metadata before `start`. Blocks.
+  ///
+  /// - Parameter seed: of the random choices (elections, topic ids, placement).
+  package static func open(
+    _ setup: ControllerSetup, environment: Env, store: LogDirectory<Env.Disk>, seed: UInt64, listener: any MetadataListener
+  ) throws(ControllerLoadError) -> (controller: ControllerDriver, report: RecoveryReport?) {
+    let relay = Relay()
     do throws(MetadataLogError) {
-      try log.start { [weak self] event in self?.handle(event) }
-      if image.featureLevel(MetadataVersion.feature) == nil { try self.bootstrap() }
+      let (quorum, report) = try RaftDriver.open(
+        setup.raft, voters: setup.voters, version: setup.kraftVersion, environment: environment, store: store, broker: setup.broker,
+        history: setup.history, seed: seed, listener: relay)
+      let controller = ControllerDriver(quorum, setup, environment, seed, listener)
+      relay.target.withLock { $0 = { [weak controller] in controller?.handle($0) } }
+      return (controller, report)
     } catch { throw .log(error) }
   }
 
-  /// The metadata as last committed.
-  package var image: MetadataImage { self.state.withLock { $0.published } }
-
-  /// Decides a request and carries it out. `completion` is called once, on this thread or the log's, when the outcome is
-  /// committed and published, or was refused.
-  package func submit<Request: ControllerRequest>(
-    _ request: Request, completion: @escaping @Sendable (Result<Request.Response, ApiError>) -> Void
+  private init(
+    _ quorum: RaftDriver<Env>, _ setup: ControllerSetup, _ environment: Env, _ seed: UInt64, _ listener: any MetadataListener
   ) {
-    var appendError: MetadataLogError?
-    let answerNow: (@Sendable () -> Void)? = self.state.withLock { state in
-      if let failure = state.failure { return { completion(.failure(failure)) } }
-      var pending: Pending
-      do throws(ApiError) {
-        let decision = try request.decide(on: state.machine, nextOffset: self.log.nextOffset)
-        let response = decision.response
-        pending = Pending(endOffset: self.log.nextOffset, published: nil) { error in
-          completion(error.map { .failure($0) } ?? .success(response))
-        }
-        for (number, batch) in decision.batches.enumerated() {
-          // Every batch but the last is published on its own: nobody waits for it alone.
-          if number > 0 { state.pending.append(Pending(endOffset: pending.endOffset, published: pending.published, answer: { _ in })) }
-          do throws(MetadataLogError) { try self.append(batch, &state, &pending) } catch {
-            appendError = error
-            throw ApiError(error.code, "The change could not be written\(number > 0 ? " to its end" : ""): \(error.reason)")
-          }
-        }
-      } catch {
-        // A refusal may rest on what is not committed yet, so that it waits with the others.
-        pending = Pending(endOffset: self.log.nextOffset, published: nil) { failure in completion(.failure(failure ?? error)) }
-      }
-      if pending.published == nil && state.pending.isEmpty {
-        let answer = pending.answer
-        return { answer(nil) }
-      }
-      state.pending.append(pending)
-      return nil
+    (self.quorum, self.setup, self.environment, self.seed, self.listener) = (quorum, setup, environment, seed, listener)
+    let image = MetadataImage(clusterID: setup.raft.clusterID)
+    self.published = Mutex(Published(image: image))
+    self.state = Mutex(State(standby: ControllerMachine(image: image, settings: setup.settings, seed: seed), image: image))
+  }
+
+  /// Begins to take part in the quorum. `loaded` is called once, on the control line: when this node knows everything that was committed
+  /// by then, and where it leads, decides; or with the reason why it cannot go on. Until there is a quorum it waits.
+  package func start(_ loaded: @escaping @Sendable (Result<MetadataImage, ControllerLoadError>) -> Void) {
+    self.state.withLock { state in
+      state.whenLoaded = loaded
+      state.snapshot.dueAt = self.setup.snapshots.interval.map { self.environment.now() + $0 }
     }
-    if let appendError { self.listener.controllerEvent(.appendFailed(appendError)) }
-    answerNow?()
+    self.quorum.start()
   }
 
-  /// Commits what is under way and closes the log; requests that come later are refused. `completion` is called on the log's thread.
-  package func close(_ completion: @escaping @Sendable (MetadataLogError?) -> Void) {
-    self.state.withLock { $0.failure = $0.failure ?? ApiError(.notController, "The controller is shutting down.") }
-    self.log.close(completion)
-  }
+  /// The metadata as last committed and published; empty until the node is loaded.
+  package var image: MetadataImage { self.published.withLock { $0.image } }
+  package var quorumLeader: QuorumLeader { self.published.withLock { $0.leader } }
+  /// Whether this node decides.
+  package var isActive: Bool { self.state.withLock { $0.active != nil } }
 
-  // MARK: Parts
+  // MARK: - Steps
 
-  private func bootstrap() throws(MetadataLogError) {
-    try self.state.withLock { state throws(MetadataLogError) in
-      var pending = Pending(endOffset: .zero, published: nil, answer: { _ in })
-      try self.append(ControllerMachine.bootstrapRecords(minInSyncReplicas: state.machine.settings.minInSyncReplicas), &state, &pending)
-      state.pending.append(pending)
+  /// One step, on the control line.
+  func step(_ body: (inout State, inout Aftermath) -> Void) {
+    let aftermath = self.state.withLock { state -> Aftermath in
+      var aftermath: Aftermath = []
+      body(&state, &aftermath)
+      self.arm(&state)
+      return aftermath
     }
+    for action in aftermath { action() }
   }
 
-  /// Appends and replays. If the append throws, the state is as before.
-  private func append(_ records: [MetadataChange], _ state: inout State, _ pending: inout Pending) throws(MetadataLogError) {
-    let first = self.log.nextOffset
-    try self.log.append(records.map(\.encoded))
-    var delta = MetadataDelta()
-    for (index, record) in records.enumerated() {
-      do throws(ReplayError) { try state.machine.replay(record, at: first + Int64(index), into: &delta) } catch {
-        // Decided on this very state: it is our own mistake, and the log has it already.
-        fatalError("invariant broken: a decided record does not fit: \(error)")
-      }
+  /// Makes `image` the one that everybody sees, and tells the listener.
+  func publish(_ image: MetadataImage, _ delta: MetadataDelta) {
+    // The old one is released after unlocking: it may be the last to hold much.
+    let old = self.published.withLock { published in
+      defer { published.image = image }
+      return published.image
     }
-    pending.endOffset = first + Int64(records.count)
-    invariant(self.log.nextOffset == pending.endOffset, "the log ends at \(self.log.nextOffset), not at \(pending.endOffset)")
-    pending.published = (state.machine.image, delta)
+    _ = old
+    self.listener.metadataChanged(image, delta)
   }
 
-  private func handle(_ event: MetadataLogEvent) {
+  // MARK: - The quorum's events
+
+  private func handle(_ event: QuorumEvent) {
     switch event {
-    case .committed(let upTo): self.publish(upTo: upTo)
-    case .delayed(let error): self.listener.controllerEvent(.commitDelayed(error))
-    case .failed(let error):
-      self.listener.controllerEvent(.logFailed(error))
-      let failure = ApiError(error.code, "The metadata log has failed and the node must be restarted: \(error.reason)")
-      let dropped = self.state.withLock { state in
-        state.failure = state.failure ?? failure
-        let dropped = state.pending
-        state.pending = []
-        return dropped
+    case .committed(let end): self.step { self.takeCommitted(upTo: end, &$0, &$1) }
+    case .loadSnapshot(let end, let epoch): self.step { self.load(snapshotAt: end, epoch, &$0, &$1) }
+    case .becameLeader(let epoch):
+      self.step { state, aftermath in
+        state.leading = (epoch, self.quorum.logEndOffset, self.environment.now())
+        self.activateIfReady(&state, &aftermath)
       }
-      for pending in dropped { pending.answer(failure) }
+    case .steppedDown: self.step { self.stepDown(&$0, &$1) }
+    case .caughtUp: self.step { self.finishLoading(&$0, &$1) }
+    case .leaderChanged(let epoch, let node):
+      let leader = QuorumLeader(node: node, epoch: epoch)
+      self.published.withLock { $0.leader = leader }
+      self.listener.controllerEvent(.quorumLeaderChanged(leader))
+      self.listener.quorumLeaderChanged(leader)
+    case .delayed(let error): self.listener.controllerEvent(.commitDelayed(error))
+    case .failed(let error): self.step { self.fail(.log(error), &$0, &$1) }
+    case .cleanUpFailed(let error): self.listener.controllerEvent(.cleanUpFailed(error))
+    case .shutDownCompleted:
+      self.step { state, aftermath in
+        aftermath += state.whenHandedOver
+        state.whenHandedOver = []
+      }
+    case .trace: break
     }
   }
 
-  private func publish(upTo offset: Offset) {
-    while true {
-      // An entry stays in front of the queue until it is done, so that no later answer overtakes it.
-      let next: Pending? = self.state.withLock { state in
-        guard let next = state.pending.first, next.endOffset <= offset else { return nil }
-        if let (image, _) = next.published { state.published = image }
-        return next
+  /// Nothing is applied, decided or promised any more.
+  func fail(_ error: ControllerLoadError, _ state: inout State, _ aftermath: inout Aftermath) {
+    guard state.failure == nil else { return }
+    let failure = ApiError(.kafkaStorageError, "The controller of this node has failed and the node must be restarted: \(error)")
+    state.failure = failure
+    aftermath.append { self.listener.controllerEvent(.failed(error)) }
+    self.dismiss(&state, &aftermath, failure)
+    if let loaded = state.whenLoaded { aftermath.append { loaded(.failure(error)) } }
+    state.whenLoaded = nil
+    // A replica whose metadata is not to be trusted must not lead the quorum.
+    if case .log = error { return }
+    self.quorum.fail(MetadataLogError("\(error)"))
+  }
+
+  // MARK: - The end
+
+  /// Hands the quorum's leadership over, if this node has it; `done` is called when it has, or need not be waited for.
+  package func handOver(_ done: @escaping @Sendable () -> Void) {
+    self.quorum.perform {
+      self.step { state, _ in state.whenHandedOver.append(done) }
+      self.quorum.shutDown()
+    }
+  }
+
+  /// Waits for what is under way, for a request's time at the most, and closes the log. Requests that come later are refused.
+  /// `completion` is called on the metadata lane.
+  package func close(_ completion: @escaping @Sendable (MetadataLogError?) -> Void) {
+    self.quorum.perform {
+      let close: @Sendable () -> Void = {
+        self.quorum.perform {
+          self.step { state, aftermath in
+            state.whenDrained = nil
+            state.timer?.cancel()
+            self.dismiss(&state, &aftermath, ApiError(.notController, "The controller is shutting down."))
+          }
+          self.quorum.close(completion)
+        }
       }
-      guard let next else { return }
-      if let (image, delta) = next.published { self.listener.metadataChanged(image, delta) }
-      next.answer(nil)
-      self.state.withLock { state in
-        // A failure of the log may have emptied the queue meanwhile.
-        if !state.pending.isEmpty { state.pending.removeFirst() }
+      self.step { state, aftermath in
+        state.failure = state.failure ?? ApiError(.notController, "The controller is shutting down.")
+        guard let active = state.active, !active.pending.isEmpty else { return aftermath.append(close) }
+        let once = Once(close)
+        state.whenDrained = { once.run() }
+        _ = self.environment.schedule(after: self.setup.raft.requestTimeout) { once.run() }
       }
     }
+  }
+}
+
+/// Runs its body the first time it is told to.
+private final class Once: Sendable {
+  private let body: Mutex<(@Sendable () -> Void)?>
+  init(_ body: @escaping @Sendable () -> Void) { self.body = Mutex(body) }
+  func run() {
+    let body = self.body.withLock { body in
+      defer { body = nil }
+      return body
+    }
+    body?()
   }
 }

@@ -134,7 +134,9 @@ struct DirectoryContents {
         }
       } else if entry.name.hasSuffix(LogFileName.deletedSuffix) || entry.name.hasSuffix(LogFileName.temporarySuffix) {
         try onDisk { () throws(DiskError) in try disk.removeFile(directory + "/" + entry.name) }
-      } else if entry.name != LogFileName.leaderEpochCheckpoint, entry.name != LogFileName.partitionMetadata {
+      } else if entry.name != LogFileName.leaderEpochCheckpoint, entry.name != LogFileName.partitionMetadata,
+        !LogFileName.isOfQuorum(entry.name)
+      {
         report.notices.append(.strangeEntry(path: directory + "/" + entry.name, reason: "it is no file of a partition's log"))
       }
     }

@@ -145,6 +145,12 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
   // MARK: What the owner may ask
 
   /// Bytes of records in all segments.
+  /// Of the segments that hold anything at or after `offset`: what is left once everything before is gone.
+  package func byteCount(from offset: Offset) -> Int64 {
+    let first = self.segments.lastIndex { $0.baseOffset <= offset } ?? 0
+    return self.segments[first...].reduce(0) { $0 + $1.byteCount }
+  }
+
   package var byteCount: Int64 { self.segments.reduce(0) { $0 + $1.byteCount } }
   package var segmentCount: Int { self.segments.count }
   package var activeSegmentBaseOffset: Offset { self.segments[self.activeIndex].baseOffset }

@@ -1,4 +1,4 @@
-/// Kafka's API keys by the names of Apache Kafka 4.2, those that it no longer serves included.
+/// Kafka's API keys by the names of Apache Kafka 4.2, those that it no longer serves included, and GetReplicaLogInfo of its trunk.
 ///
 /// Which of them a node serves, and in which versions, is the node's to say (ApiVersions).
 package enum ApiKey: Int16, Sendable, Hashable, CaseIterable {
@@ -95,6 +95,7 @@ package enum ApiKey: Int16, Sendable, Hashable, CaseIterable {
   case describeShareGroupOffsets = 90
   case alterShareGroupOffsets = 91
   case deleteShareGroupOffsets = 92
+  case getReplicaLogInfo = 93
 
   /// The first version with compact lengths and tagged fields (KIP-482), in the message and in its header; nil if none has them.
   package var firstFlexibleVersion: Int16? {
@@ -106,7 +107,7 @@ package enum ApiKey: Int16, Sendable, Hashable, CaseIterable {
       .assignReplicasToDirs, .listConfigResources, .describeTopicPartitions, .shareGroupHeartbeat, .shareGroupDescribe, .shareFetch,
       .shareAcknowledge, .addRaftVoter, .removeRaftVoter, .updateRaftVoter, .initializeShareGroupState, .readShareGroupState,
       .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .streamsGroupHeartbeat, .streamsGroupDescribe,
-      .describeShareGroupOffsets, .alterShareGroupOffsets, .deleteShareGroupOffsets: 0
+      .describeShareGroupOffsets, .alterShareGroupOffsets, .deleteShareGroupOffsets, .getReplicaLogInfo: 0
     case .writeTxnMarkers, .incrementalAlterConfigs, .describeClientQuotas, .alterClientQuotas, .beginQuorumEpoch, .endQuorumEpoch: 1
     case .stopReplica, .deleteRecords, .initProducerId, .describeAcls, .createAcls, .deleteAcls, .alterConfigs, .alterReplicaLogDirs,
       .describeLogDirs, .saslAuthenticate, .createPartitions, .createDelegationToken, .renewDelegationToken, .expireDelegationToken,

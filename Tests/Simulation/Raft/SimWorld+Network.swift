@@ -93,7 +93,9 @@ extension SimWorld {
   /// The connection was refused or broke; the caller learns it.
   func failCall(_ node: Int, _ incarnation: Int, _ call: CallID) {
     let delay = Duration.microseconds(100) + self.duration(upTo: self.plan.delayMax)
-    self.later(.callFailed(node: node, incarnation: incarnation, call), in: delay)
+    // What the caller is told of the reason is a hint, and may be wrong.
+    let failure: CallFailure = self.chance(34) ? .refused : self.chance(50) ? .broken : .unanswered
+    self.later(.callFailed(node: node, incarnation: incarnation, call, failure), in: delay)
   }
 
   /// An answer that no leader gives: one that would take back what the follower knows to be committed, or one that is out of shape.

@@ -10,7 +10,7 @@ final class SimWorld {
     case timer(node: Int, number: Int)
     case stateWritten(node: Int, incarnation: Int, PersistToken)
     case logWritten(node: Int, incarnation: Int, PersistToken)
-    case callFailed(node: Int, incarnation: Int, CallID)
+    case callFailed(node: Int, incarnation: Int, CallID, CallFailure)
     case trouble(SimTrouble)
     case heal(SimTrouble)
     case restart(node: Int)
@@ -144,10 +144,10 @@ final class SimWorld {
       guard self.nodes[node].incarnation == incarnation, self.nodes[node].isUp else { return }
       if self.isPaused(node, event) { return }
       self.completeWrite(node, token)
-    case .callFailed(let node, let incarnation, let call):
+    case .callFailed(let node, let incarnation, let call, let failure):
       guard self.nodes[node].incarnation == incarnation, self.nodes[node].isUp else { return }
       if self.isPaused(node, event) { return }
-      self.step(node, .callFailed(call))
+      self.step(node, .callFailed(call, failure))
     case .trouble(let trouble): self.begin(trouble)
     case .heal(let trouble): self.end(trouble)
     case .restart(let node): self.restart(node)

@@ -112,8 +112,9 @@ final class TestNode {
 final class TestClient {
   let context: ClientContext
   let sink = TestSink()
-  init(connectionID: UInt64, listener: String = "PLAINTEXT") {
-    self.context = ClientContext(connectionID: connectionID, listener: listener, host: "127.0.0.1", port: 40_000 + Int(connectionID))
+  init(connectionID: UInt64, listener: String = "PLAINTEXT", role: ListenerRole = .broker) {
+    self.context = ClientContext(
+      connectionID: connectionID, listener: listener, host: "127.0.0.1", port: 40_000 + Int(connectionID), role: role)
   }
 }
 

@@ -1,193 +1,155 @@
 import Metadata
 import Model
 import NIOCore
+import Records
 import Testing
 
 @testable import Controller
 
+/// A controller that is a quorum by itself: it decides as soon as its log is read.
 @Suite struct ControllerDriverTests {
-  private let log = ScriptedLog()
-  private let journal = Journal()
-
-  private func started() throws -> ControllerDriver {
-    let controller = try makeController(self.log, self.journal)
-    #expect(controller.addBroker(pump: { self.log.commit() }) != nil)
-    self.journal.clear()
-    return controller
+  private func started() throws -> LoneController {
+    let node = try LoneController()
+    try node.addBroker()
+    node.journal.clear()
+    return node
   }
 
   @Test func aNewLogGetsItsFeatures() throws {
-    let controller = try makeController(self.log, self.journal)
-    #expect(self.log.batches == [3])
-    #expect(controller.image.metadataVersion == 0)
-    self.log.commit()
-    #expect(controller.image.metadataVersion == MetadataVersion.latest)
-    #expect(self.journal.entries == ["loaded 0", "image -1", "image 2"])
+    let node = try LoneController()
+    #expect(node.controller.image.metadataVersion == MetadataVersion.latest)
+    #expect(node.journal.entries == ["loaded 0", "image -1", "active 1", "image 3"])
+    #expect(node.controller.quorumLeader == QuorumLeader(node: NodeID(1), epoch: LeaderEpoch(1)))
+    #expect(node.controller.isActive)
   }
 
   @Test func nothingIsToldBeforeItIsCommitted() throws {
-    let controller = try self.started()
-    let before = controller.image
-    controller.run(CreateTopics([.init("a", numPartitions: 3)]), "create", self.journal)
-    #expect(self.journal.entries == [])
-    #expect(controller.image == before)
-    self.log.commit()
-    #expect(self.journal.entries == ["image \(before.offset + 4) +a", "create ok"])
-    #expect(controller.image.topic("a")?.partitions.count == 3)
+    let node = try self.started()
+    let before = node.controller.image
+    node.run(CreateTopics([.init("a", numPartitions: 3)]), "create")
+    #expect(node.journal.entries == [])
+    #expect(node.controller.image == before)
+    node.environment.runAll()
+    #expect(node.journal.entries == ["image \(before.offset + 4) +a", "create ok"])
+    #expect(node.controller.image.topic("a")?.partitions.count == 3)
   }
 
-  /// One batch per operation, decided one upon the other, committed together.
+  /// One batch per operation, decided one upon the other, committed together by one sync.
   @Test func requestsNeedNotWaitForEachOther() throws {
-    let controller = try self.started()
-    let batches = self.log.batches.count
-    controller.run(CreateTopics([.init("a")]), "create", self.journal)
-    controller.run(CreatePartitions([.init("a", count: 4)]), "grow", self.journal)
-    controller.run(CreateTopics([.init("b")], validateOnly: true), "validate", self.journal)
-    controller.run(DeleteTopics([.init(name: "a")]), "delete", self.journal)
-    #expect(self.log.batches.dropFirst(batches) == [2, 3, 1])
-    #expect(self.journal.entries == [])
-    self.log.commit()
-    let offset = controller.image.offset
-    #expect(self.journal.entries == [
+    let node = try self.started()
+    let (batches, syncs) = (try LoneController.batches(on: node.environment.disk).count, node.environment.disk.syncCount)
+    node.run(CreateTopics([.init("a")]), "create")
+    node.run(CreatePartitions([.init("a", count: 4)]), "grow")
+    node.run(CreateTopics([.init("b")], validateOnly: true), "validate")
+    node.run(DeleteTopics([.init(name: "a")]), "delete")
+    #expect(try LoneController.batches(on: node.environment.disk).dropFirst(batches).map(\.header.recordCount) == [2, 3, 1])
+    #expect(node.journal.entries == [])
+    node.environment.runAll()
+    let offset = node.controller.image.offset
+    #expect(node.journal.entries == [
       "image \(offset + -4) +a", "create ok", "image \(offset + -1)", "grow ok", "validate ok", "image \(offset)", "delete ok",
     ])
-  }
-
-  @Test func partialCommits() throws {
-    let controller = try self.started()
-    let first = self.log.nextOffset
-    controller.run(CreateTopics([.init("a")]), "a", self.journal)
-    controller.run(CreateTopics([.init("b")]), "b", self.journal)
-    self.log.commit(upTo: first + 1)
-    #expect(self.journal.entries == [])
-    self.log.commit(upTo: first + 2)
-    #expect(self.journal.entries == ["image \(first + 1) +a", "a ok"])
-    #expect(controller.image.topic("b") == nil)
-    self.log.commit()
-    #expect(controller.image.topic("b") != nil)
+    #expect(node.environment.disk.syncCount == syncs + 1)
   }
 
   @Test func refusalsThatRestOnTheUncommittedWaitForIt() throws {
-    let controller = try self.started()
-    controller.run(AllocateProducerIDs(nodeID: NodeID(1), epoch: BrokerEpoch(77)), "at once", self.journal)
-    #expect(self.journal.entries == ["at once STALE_BROKER_EPOCH"])
-    controller.run(CreateTopics([.init("a")]), "create", self.journal)
-    controller.run(AllocateProducerIDs(nodeID: NodeID(1), epoch: BrokerEpoch(77)), "later", self.journal)
-    #expect(self.journal.entries.count == 1)
-    self.log.commit()
-    #expect(self.journal.entries.dropFirst(2) == ["create ok", "later STALE_BROKER_EPOCH"])
+    let node = try self.started()
+    node.run(AllocateProducerIDs(nodeID: NodeID(1), epoch: BrokerEpoch(77)), "at once")
+    #expect(node.journal.entries == ["at once STALE_BROKER_EPOCH"])
+    node.run(CreateTopics([.init("a")]), "create")
+    node.run(AllocateProducerIDs(nodeID: NodeID(1), epoch: BrokerEpoch(77)), "later")
+    #expect(node.journal.entries.count == 1)
+    node.environment.runAll()
+    #expect(node.journal.entries.dropFirst(2) == ["create ok", "later STALE_BROKER_EPOCH"])
+  }
+
+  @Test func aReadSeesWhatWasDecidedBeforeOnceItIsCommitted() throws {
+    let node = try self.started()
+    let journal = node.journal
+    node.run(CreateTopics([.init("a")]), "create")
+    node.controller.read({ $0.image.topic("a") != nil }, completion: { journal.note("read \((try? $0.get()) ?? false)") })
+    #expect(journal.entries == [])
+    node.environment.runAll()
+    #expect(journal.entries.suffix(2) == ["create ok", "read true"])
   }
 
   /// Twelve thousand partitions of a broker that comes back, each with a new leader epoch.
-  private func manyPartitions() throws -> ControllerDriver {
-    let controller = try self.started()
-    for name in ["a", "b"] { controller.run(CreateTopics([.init(name, numPartitions: 6_000)]), name, self.journal) }
-    self.log.commit()
-    #expect(controller.image.partitionCount == 12_000)
-    self.journal.clear()
-    return controller
-  }
-
   @Test func whatDoesNotFitIntoOneBatchIsSeveral() throws {
-    let controller = try self.manyPartitions()
-    let batches = self.log.batches.count, first = self.log.nextOffset
-    controller.run(registration(incarnation: 2), "register", self.journal)
-    #expect(self.log.batches.dropFirst(batches) == [10_000, 2_001])
-    self.log.commit(upTo: first + 10_000)
-    #expect(self.journal.entries == ["image \(first + 9_999)"])
-    #expect(controller.image.broker(NodeID(1))?.isFenced == false)
-    self.log.commit()
-    #expect(self.journal.entries == ["image \(first + 9_999)", "image \(first + 12_000)", "register ok"])
-    #expect(controller.image.broker(NodeID(1))?.epoch == BrokerEpoch(first.rawValue))
+    let node = try self.started()
+    for name in ["a", "b"] { node.run(CreateTopics([.init(name, numPartitions: 6_000)]), name) }
+    node.environment.runAll()
+    #expect(node.controller.image.partitionCount == 12_000)
+    node.journal.clear()
+    let first = node.controller.quorum.logEndOffset
+    let journal = node.journal
+    node.controller.registerOwn(registration(incarnation: 2)) { journal.note("register \((try? $0.get()) != nil)") }
+    #expect(try LoneController.batches(on: node.environment.disk).suffix(2).map(\.header.recordCount) == [10_000, 2_001])
+    node.environment.runAll()
+    #expect(node.journal.entries == ["image \(first + 9_999)", "image \(first + 12_000)", "register true"])
+    #expect(node.controller.image.broker(NodeID(1))?.epoch == BrokerEpoch(first.rawValue))
+    #expect(node.controller.image.broker(NodeID(1))?.incarnationID == KafkaUUID(high: 1, low: 2))
   }
 
-  /// The beginning is in the log and must be told of; the request was not carried out.
-  @Test func theLogRefusesTheSecondBatch() throws {
-    let controller = try self.manyPartitions()
-    let first = self.log.nextOffset
-    self.log.refuse(MetadataLogError("disk full"), after: 1)
-    controller.run(registration(incarnation: 2), "register", self.journal)
-    #expect(self.journal.entries == ["append failed: disk full"])
-    self.log.refuse(nil)
-    self.log.commit()
-    #expect(self.journal.entries.dropFirst() == ["image \(first + 9_999)", "register KAFKA_STORAGE_ERROR"])
-    self.journal.clear()
-    controller.run(registration(incarnation: 2), "again", self.journal)
-    self.log.commit()
-    #expect(self.journal.entries.last == "again ok")
-    #expect(controller.image.broker(NodeID(1))?.incarnationID == KafkaUUID(high: 1, low: 2))
+  @Test func aDiskThatRefusesEndsTheNode() throws {
+    let node = try self.started()
+    let before = node.controller.image
+    node.environment.disk.failWrites(true)
+    node.run(CreateTopics([.init("a")]), "create")
+    node.environment.runAll()
+    #expect(node.journal.entries.contains { $0.hasPrefix("failed: the metadata log cannot be used: ") && $0.contains("no space left") })
+    #expect(node.journal.entries.contains("create KAFKA_STORAGE_ERROR"))
+    node.environment.disk.failWrites(false)
+    node.run(CreateTopics([.init("a")]), "again")
+    node.environment.runAll()
+    #expect(node.journal.entries.last == "again KAFKA_STORAGE_ERROR")
+    #expect(node.controller.image == before)
+    let survivor = try LoneController(node.environment.disk.afterPowerLoss())
+    #expect(survivor.controller.image == before)
   }
 
-  @Test func aFailedAppendChangesNothing() throws {
-    let controller = try self.started()
-    let before = controller.image
-    self.log.refuse(MetadataLogError("disk full"))
-    controller.run(CreateTopics([.init("a")]), "create", self.journal)
-    #expect(self.journal.entries == ["append failed: disk full", "create KAFKA_STORAGE_ERROR"])
-    self.log.refuse(nil)
-    controller.run(CreateTopics([.init("a")]), "again", self.journal)
-    self.log.commit()
-    #expect(self.journal.entries.last == "again ok")
-    #expect(controller.image.topicCount == before.topicCount + 1)
-  }
-
-  @Test func aFailedLogEndsTheController() throws {
-    let controller = try self.started()
-    let before = controller.image
-    controller.run(CreateTopics([.init("a")]), "a", self.journal)
-    controller.run(CreateTopics([.init("b")]), "b", self.journal)
-    self.log.fail("sync failed")
-    #expect(self.journal.entries == ["log failed: sync failed", "a KAFKA_STORAGE_ERROR", "b KAFKA_STORAGE_ERROR"])
-    controller.run(CreateTopics([.init("c")]), "c", self.journal)
-    #expect(self.journal.entries.last == "c KAFKA_STORAGE_ERROR")
-    #expect(controller.image == before)
+  @Test func aFailedSyncEndsTheNode() throws {
+    let node = try self.started()
+    let image = node.controller.image
+    node.environment.disk.failSyncs(true)
+    node.run(CreateTopics([.init("a")]), "a")
+    node.run(CreateTopics([.init("b")]), "b")
+    node.environment.runAll()
+    #expect(node.journal.entries.first?.hasPrefix("failed: ") == true)
+    #expect(node.journal.entries.dropFirst() == ["a KAFKA_STORAGE_ERROR", "b KAFKA_STORAGE_ERROR"])
+    node.environment.disk.failSyncs(false)
+    node.run(CreateTopics([.init("c")]), "c")
+    #expect(node.journal.entries.last == "c KAFKA_STORAGE_ERROR")
+    #expect(node.controller.image == image)
   }
 
   @Test func aRequestFromWithinAnAnswer() throws {
-    let controller = try self.started()
-    let journal = self.journal
-    controller.submit(CreateTopics([.init("a")])) { _ in controller.run(CreateTopics([.init("b")]), "b", journal) }
-    self.log.commit()
-    #expect(controller.image.topic("b") == nil)
-    self.log.commit()
-    #expect(controller.image.topic("b") != nil)
-    #expect(journal.entries.last == "b ok")
-  }
-
-  @Test func loadingFromASnapshotsImage() throws {
-    let controller = try self.started()
-    controller.run(CreateTopics([.init("a")]), "a", self.journal)
-    self.log.commit()
-    let middle = controller.image
-    controller.run(CreateTopics([.init("b")]), "b", self.journal)
-    self.log.commit()
-    let journal = Journal()
-    let reloaded = try ControllerDriver(
-      log: self.log, initial: middle, settings: try controllerSettings(), seed: 9, listener: journal)
-    #expect(reloaded.image == controller.image)
-    #expect(journal.entries.first == "loaded 2")
+    let node = try self.started()
+    node.controller.submit(CreateTopics([.init("a")])) { _ in node.run(CreateTopics([.init("b")]), "b") }
+    node.environment.runAll()
+    #expect(node.controller.image.topic("b") != nil)
+    #expect(node.journal.entries.last == "b ok")
   }
 
   @Test func anUnknownRecordIsNamedByItsOffset() throws {
     let feature = MetadataChange.featureLevel(name: MetadataVersion.feature, level: MetadataVersion.latest).encoded
-    let unknown = ScriptedLog([feature, ByteBuffer(bytes: [1, 99, 0])])
-    let error = try #require(throws: ControllerLoadError.self) { try makeController(unknown, Journal()) }
-    #expect(error == .record(at: Offset(1), .notSupported(type: 99)))
-    #expect(error.description.hasPrefix("the record at offset 1 of the metadata log cannot be used: records of type 99"))
-    let truncated = ScriptedLog([feature, feature, ByteBuffer(bytes: [1, 2, 0, 9])])
-    let malformed = try #require(throws: ControllerLoadError.self) { try makeController(truncated, Journal()) }
-    #expect(malformed.description.hasPrefix("the record at offset 2 of the metadata log cannot be used: it is malformed"))
+    let unknown = try RawLog.disk([feature, ByteBuffer(bytes: [1, 99, 0])])
+    let error = try #require(throws: ControllerLoadError.self) { try LoneController(unknown) }
+    #expect(error == .record(at: Offset(2), .notSupported(type: 99)))
+    #expect(error.description.hasPrefix("the record at offset 2 of the metadata log cannot be used: records of type 99"))
+    let truncated = try RawLog.disk([feature, feature, ByteBuffer(bytes: [1, 2, 0, 9])])
+    let malformed = try #require(throws: ControllerLoadError.self) { try LoneController(truncated) }
+    #expect(malformed.description.hasPrefix("the record at offset 3 of the metadata log cannot be used: it is malformed"))
   }
 
   @Test func aRecordThatDoesNotFitIsNamedByItsOffset() throws {
-    let log = ScriptedLog([MetadataChange.removeTopic(id: KafkaUUID(high: 1, low: 2)).encoded])
-    let error = try #require(throws: ControllerLoadError.self) { try makeController(log, Journal()) }
-    #expect(error == .replay(at: .zero, .unknownTopic(KafkaUUID(high: 1, low: 2))))
-    #expect(error.description.contains("offset 0"))
+    let disk = try RawLog.disk([MetadataChange.removeTopic(id: KafkaUUID(high: 1, low: 2)).encoded])
+    let error = try #require(throws: ControllerLoadError.self) { try LoneController(disk) }
+    #expect(error == .replay(at: Offset(1), .unknownTopic(KafkaUUID(high: 1, low: 2))))
+    #expect(error.description.contains("offset 1"))
   }
 
   @Test func aLogOfAnotherMetadataVersion() throws {
-    let log = ScriptedLog([MetadataChange.featureLevel(name: MetadataVersion.feature, level: 31).encoded])
-    #expect(throws: ControllerLoadError.metadataVersion(31)) { try makeController(log, Journal()) }
+    let disk = try RawLog.disk([MetadataChange.featureLevel(name: MetadataVersion.feature, level: 31).encoded])
+    #expect(throws: ControllerLoadError.metadataVersion(31)) { try LoneController(disk) }
   }
 }

@@ -181,21 +181,4 @@ import Testing
       }
     }
   }
-
-  @Test func aLeaseRunsFromWhenTheHeartbeatWasSent() {
-    var lease = BrokerLease(LeaseRule(session: .seconds(10), driftMaxPerMille: 0))
-    #expect(!lease.isLive(at: .origin))
-    lease.heartbeatAnswered(sentAt: .origin + .seconds(1), isFenced: false)
-    #expect(lease.isLive(at: .origin + .milliseconds(10_999)))
-    #expect(!lease.isLive(at: .origin + .seconds(11)))
-    // Answers may overtake each other.
-    lease.heartbeatAnswered(sentAt: .origin + .seconds(3), isFenced: false)
-    lease.heartbeatAnswered(sentAt: .origin + .seconds(2), isFenced: false)
-    #expect(lease.end == .origin + .seconds(13))
-    lease.heartbeatAnswered(sentAt: .origin + .seconds(4), isFenced: true)
-    #expect(!lease.isLive(at: .origin + .seconds(4)))
-    lease.heartbeatAnswered(sentAt: .origin + .seconds(5), isFenced: false)
-    lease.revoke()
-    #expect(lease.end == nil)
-  }
 }

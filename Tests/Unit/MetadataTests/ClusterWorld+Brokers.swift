@@ -1,5 +1,6 @@
 import Base
 import Model
+import Replication
 
 @testable import Metadata
 
@@ -13,7 +14,7 @@ extension ClusterWorld {
     self.brokers[id]!.incarnation += 1
     self.brokers[id]!.epoch = nil
     self.brokers[id]!.wantsShutdown = false
-    self.brokers[id]!.lease = BrokerLease(Self.rule)
+    self.brokers[id]!.lease = .none
     self.brokers[id]!.leading = [:]
     self.count("start")
   }
@@ -88,6 +89,9 @@ extension ClusterWorld {
       if before.image.broker(id)!.isFenced && !answer.isFenced {
         self.count("unfenced")
         if broker.view.offset < self.registrationOffsets[id] ?? Offset(-1) { self.fail("\(id) is unfenced and does not know of itself") }
+        for (partition, known) in self.partitions where self.leads(id, partition) != nil && known.leader != id {
+          self.fail("\(id) has its lease back and does not know that \(known.leader) leads \(partition)")
+        }
       }
       if answer.shouldShutDown {
         let isTooEarly = !before.image.broker(id)!.isFenced && !fence && before.index.ledCount(id) > 0
@@ -100,7 +104,11 @@ extension ClusterWorld {
         self.brokers[id]!.lease.revoke()
         if self.chance(50) { self.tell(.connectionLost(id)) }
       } else if self.chance(90) {
-        self.brokers[id]!.lease.heartbeatAnswered(sentAt: sentAt, isFenced: answer.isFenced)
+        if answer.isFenced {
+          self.brokers[id]!.lease.revoke()
+        } else {
+          self.brokers[id]!.lease.grant(sentAt: sentAt, answeredAt: self.now, under: Self.rule)
+        }
       }
     }
   }

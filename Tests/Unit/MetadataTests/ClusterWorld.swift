@@ -1,5 +1,6 @@
 import Base
 import Model
+import Replication
 
 @testable import Metadata
 
@@ -73,7 +74,7 @@ struct ClusterWorld {
     self.harness.machine.mutant = mutant
     self.harness.machine.sessions.rule = Self.rule
     self.generator = SeededGenerator(seed: seed)
-    for id in Self.ids { self.brokers[id] = Broker(lease: BrokerLease(Self.rule), view: self.harness.image) }
+    for id in Self.ids { self.brokers[id] = Broker(lease: BrokerLease.none, view: self.harness.image) }
     self.harness.activate()
     self.upkeep.activate(now: self.harness.now)
   }

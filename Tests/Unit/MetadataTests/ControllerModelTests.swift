@@ -1,5 +1,6 @@
 import Base
 import Model
+import Replication
 import Testing
 
 @testable import Metadata

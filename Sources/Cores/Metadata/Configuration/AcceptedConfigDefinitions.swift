@@ -313,25 +313,12 @@ private let acceptedGroups = [
     replication.quota.window.size.seconds int 1
     request_percentage double 2147483647.0
     """),
-  AcceptedGroup(.accepted("it concerns clusters of several nodes, and this version runs one"), """
-    auto.leader.rebalance.enable boolean true
-    broker.heartbeat.interval.ms int 2000
-    broker.session.timeout.ms int 9000
-    controlled.shutdown.enable boolean true
+  AcceptedGroup(.accepted("this version does not act on it"), """
     controller.performance.always.log.threshold.ms long 2000
     controller.performance.sample.period.ms long 60000
     controller.quorum.append.linger.ms int 25
-    controller.quorum.auto.join.enable boolean false
-    controller.quorum.bootstrap.servers list
-    controller.quorum.election.backoff.max.ms int 1000
-    controller.quorum.election.timeout.ms int 1000
-    controller.quorum.fetch.timeout.ms int 2000
-    controller.quorum.request.timeout.ms int 2000
-    controller.quorum.retry.backoff.ms int 20
     controller.socket.timeout.ms int 30000
     early.start.listeners string
-    initial.broker.registration.timeout.ms int 60000
-    leader.imbalance.check.interval.seconds long 300
     log.dir.failure.timeout.ms long 30000
     metadata.max.idle.interval.ms int 500
     num.replica.alter.log.dirs.threads int
@@ -348,17 +335,12 @@ private let acceptedGroups = [
     request.timeout.ms int 30000
     socket.connection.setup.timeout.max.ms long 30000
     socket.connection.setup.timeout.ms long 10000
-    unclean.leader.election.interval.ms long 300000
     """),
-  AcceptedGroup(.accepted("the metadata log is kept whole by this version"), """
+  AcceptedGroup(.accepted("it tunes what is fixed in this version"), """
     internal.metadata.delete.delay.millis long 60000
     internal.metadata.log.segment.bytes int
     internal.metadata.max.batch.size.in.bytes int 8388608
     internal.metadata.max.fetch.size.in.bytes int 8388608
-    metadata.log.max.record.bytes.between.snapshots long 20971520
-    metadata.log.max.snapshot.interval.ms long 3600000
-    metadata.max.retention.bytes long 104857600
-    metadata.max.retention.ms long 604800000
     """),
   AcceptedGroup(.accepted("compaction does not run in this version"), """
     log.cleaner.backoff.ms long 15000

@@ -1,5 +1,7 @@
-/// The broker configs that Apus acts on. Names, types and limits are Kafka 4.2's; defaults as well, except for the four marked below.
-let brokerConfigDefinitions: [ConfigDefinition] = (identityConfigs + networkConfigs + topicConfigs + logConfigs).map { definition in
+/// The broker configs that Apus acts on. Names, types and limits are Kafka 4.2's; defaults as well, except where "Default in Apus" is said.
+let brokerConfigDefinitions: [ConfigDefinition] = (
+  identityConfigs + clusterConfigs + networkConfigs + topicConfigs + logConfigs
+).map { definition in
   guard let reason = withoutEffect[definition.name] else { return definition }
   var definition = definition
   definition.status = .accepted(reason)
@@ -8,11 +10,10 @@ let brokerConfigDefinitions: [ConfigDefinition] = (identityConfigs + networkConf
 
 /// Keys that are read and checked, yet change nothing in this version.
 private let withoutEffect: [String: String] = {
-  let cluster = "it concerns clusters of several nodes, and this version runs one"
   let compaction = "compaction does not run in this version"
   let tiering = "tiered storage is not supported by this version"
   return [
-    "inter.broker.listener.name": cluster, "security.inter.broker.protocol": cluster, "unclean.leader.election.enable": cluster,
+    "security.inter.broker.protocol": "only PLAINTEXT listeners are served by this version",
     "queued.max.request.bytes": "what is being served is limited per connection in this version",
     "log.cleaner.delete.retention.ms": compaction, "log.cleaner.max.compaction.lag.ms": compaction,
     "log.cleaner.min.cleanable.ratio": compaction, "log.cleaner.min.compaction.lag.ms": compaction,
@@ -25,8 +26,6 @@ private let identityConfigs: [ConfigDefinition] = [
   // Kafka has no default here and refuses to start: Apus starts with no file at all.
   .broker("node.id", .int, "1", .atLeast(0), "This node's number in the cluster. Default in Apus: 1."),
   .broker("broker.id", .int, "-1", "The old name of node.id; -1 is not set."),
-  .broker("process.roles", .list, "broker,controller", .elements(["broker", "controller"]),
-    "The parts this process plays. Apus runs both in one."),
   .broker("broker.rack", .string, nil, "The rack or zone of this broker; replicas are spread over racks."),
   .broker("log.dir", .string, "./apus-data",
     "The directory of the partitions, if log.dirs is not set. Default in Apus: ./apus-data."),
@@ -37,9 +36,6 @@ private let identityConfigs: [ConfigDefinition] = [
     "The size at which a segment of the metadata log is closed, in bytes."),
   .broker("metadata.log.segment.ms", .long, "604800000", .atLeast(1),
     "The age at which a segment of the metadata log is closed, in milliseconds."),
-  .broker("controller.listener.names", .string, nil,
-    "Names of the listeners that belong to the controller. With one node no such listener is opened."),
-  .broker("controller.quorum.voters", .list, "", "The controllers as id@host:port. This version runs a quorum of one."),
 ]
 
 private let networkConfigs: [ConfigDefinition] = [
@@ -159,12 +155,12 @@ let securityProtocols = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 private let defaultSecurityProtocolMap = "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"
 
 extension ConfigDefinition {
-  fileprivate static func broker(
+  static func broker(
     _ name: String, _ type: ConfigType, _ defaultValue: String?, _ validator: ConfigValidator, _ documentation: String
   ) -> ConfigDefinition {
     ConfigDefinition(name, type, defaultValue, validator, documentation)
   }
-  fileprivate static func broker(_ name: String, _ type: ConfigType, _ defaultValue: String?, _ documentation: String) -> ConfigDefinition {
+  static func broker(_ name: String, _ type: ConfigType, _ defaultValue: String?, _ documentation: String) -> ConfigDefinition {
     ConfigDefinition(name, type, defaultValue, .any, documentation)
   }
   fileprivate static func dynamic(

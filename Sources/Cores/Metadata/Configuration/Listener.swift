@@ -77,10 +77,16 @@ func parseProtocolMap(_ text: String) throws(ConfigError) -> [String: SecurityPr
 
 private func splitEndpoint(_ text: String) -> (name: String, host: String, port: UInt16)? {
   let parts = text.split(separator: "://", maxSplits: 1, omittingEmptySubsequences: false)
-  guard parts.count == 2, !parts[0].isEmpty, parts[0].utf8.allSatisfy(isNameByte) else { return nil }
-  let address = parts[1]
+  guard parts.count == 2, !parts[0].isEmpty, parts[0].utf8.allSatisfy(isNameByte), let (host, port) = splitAddress(parts[1]) else {
+    return nil
+  }
+  return (String(parts[0]), host, port)
+}
+
+/// `host:port`, `[v6]:port` or `:port`.
+func splitAddress(_ address: some StringProtocol) -> (host: String, port: UInt16)? {
   guard let colon = address.lastIndex(of: ":"), let port = UInt16(address[address.index(after: colon)...]) else { return nil }
-  var host = address[..<colon]
+  var host = Substring(address[..<colon])
   if host.hasPrefix("[") {
     guard host.hasSuffix("]") else { return nil }
     host = host.dropFirst().dropLast()
@@ -88,7 +94,7 @@ private func splitEndpoint(_ text: String) -> (name: String, host: String, port:
     return nil  // an IPv6 address needs brackets, or its last group would be taken for the port
   }
   guard host.utf8.allSatisfy({ $0 > 0x20 && $0 != UInt8(ascii: "/") }) else { return nil }
-  return (String(parts[0]), String(host), port)
+  return (String(host), port)
 }
 
 private func isNameByte(_ byte: UInt8) -> Bool {

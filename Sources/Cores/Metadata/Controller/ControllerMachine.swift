@@ -12,7 +12,7 @@ package struct ControllerMachine: Sendable {
   package private(set) var index: ReplicaIndex
   /// What only the active controller knows: who was heard of, and when. Not in the log, and nothing that is replayed rests on it.
   package var sessions = BrokerSessions()
-  /// Of the record with which each broker registered, to know when a broker has seen itself.
+  /// Of the record with which each broker registered or was last fenced, to know when a broker has seen itself as it is.
   private var registrationOffsets: [NodeID: Offset] = [:]
   /// Of the last record by which a broker in controlled shutdown lost a partition.
   private var shutdownOffsets: [NodeID: Offset] = [:]
@@ -62,16 +62,19 @@ package struct ControllerMachine: Sendable {
       self.sessions.unregistered(id)
     case .brokerRegistrationChange(let change):
       if change.beginsControlledShutdown { self.shutdownOffsets[change.nodeID] = offset }
-      if let isFenced = change.isFenced { self.noteFencing(change.nodeID, change.epoch, isFenced) }
-    case .fenceBroker(let id, let epoch): self.noteFencing(id, epoch, true)
-    case .unfenceBroker(let id, let epoch): self.noteFencing(id, epoch, false)
+      if let isFenced = change.isFenced { self.noteFencing(change.nodeID, change.epoch, isFenced, offset) }
+    case .fenceBroker(let id, let epoch): self.noteFencing(id, epoch, true, offset)
+    case .unfenceBroker(let id, let epoch): self.noteFencing(id, epoch, false, offset)
     case .topic, .partition, .partitionChange, .removeTopic, .config, .featureLevel, .producerIDs, .clearEligibleLeaderReplicas, .noOp:
       break
     }
   }
 
-  private mutating func noteFencing(_ id: NodeID, _ epoch: BrokerEpoch, _ isFenced: Bool) {
-    if isFenced { self.sessions.fenced(id, epoch) } else { self.sessions.unfenced(id, epoch) }
+  private mutating func noteFencing(_ id: NodeID, _ epoch: BrokerEpoch, _ isFenced: Bool, _ offset: Offset) {
+    guard isFenced else { return self.sessions.unfenced(id, epoch) }
+    self.sessions.fenced(id, epoch)
+    // With its lease back it would go on leading what it lost here, unless it has read of it.
+    if !mutates(self.mutant, .unfencedWithoutMetadata) { self.registrationOffsets[id] = max(self.registrationOffsets[id] ?? offset, offset) }
   }
 
   /// The records a new cluster's log begins with. `min.insync.replicas` is set for the cluster, since with an ELR all nodes must mean
@@ -86,7 +89,7 @@ package struct ControllerMachine: Sendable {
     ]
   }
 
-  /// The offset of the metadata from which on the broker knows of its own registration.
+  /// The offset of the metadata from which on the broker knows of its own registration and of its last fencing.
   package func registrationOffset(of broker: NodeID) -> Offset { self.registrationOffsets[broker] ?? self.image.offset }
 
   /// What everybody must have read before a broker in controlled shutdown may go; nil if it is in none.

@@ -24,6 +24,10 @@ extension RaftMachine {
       self.becomeUnattached(
         self.term, .voted, electionDeadline: self.now + self.config.electionTimeout.spread(using: &self.generator))
     }
+    if vote.isPreVote, self.role == .follower, self.following.leaderIsGone, let standAt = self.following.standAt {
+      // That one came first: two that stand at one moment split the votes.
+      self.following.standAt = max(standAt, self.now + self.pauseMax(step: 0))
+    }
     self.answer(request, .vote(isGranted: true))
   }
 
@@ -51,7 +55,7 @@ extension RaftMachine {
       case .leader: return .isLeading
       case .follower:
         // Sticks to a leader it hears (Raft dissertation, section 4.2.3).
-        if self.following.hasHeard, !self.following.leaderResigned, !self.isMutated(.ignoresStickiness) {
+        if self.following.hasHeard, !self.following.leaderResigned, !self.following.leaderIsGone, !self.isMutated(.ignoresStickiness) {
           return .leaderIsHeard(self.following.leader)
         }
       case .unattached, .preCandidate, .candidate, .resigned: break

@@ -85,13 +85,14 @@ extension RaftMachine {
   var isStatic: Bool { self.log.version < .dynamicVoters && !self.log.voters.isEmpty }
 
   /// There is no use in the answer, or none came: tries again a little later.
-  mutating func fail(_ call: PendingCall) {
+  mutating func fail(_ call: PendingCall, _ failure: CallFailure = .unanswered) {
     let retryAt = self.now + self.config.retryBackoff
     switch call.purpose {
     case .vote(let voter):
       guard let place = self.campaign.ballots.firstIndex(where: { $0.voter.key == voter }) else { return }
       self.campaign.ballots[place].call = nil
       self.campaign.ballots[place].askAt = retryAt
+      self.campaign.ballots[place].isDead = failure == .refused
     case .announce(let voter):
       guard let place = self.leading.voters.firstIndex(where: { $0.replica == voter }) else { return }
       self.leading.voters[place].announceCall = nil
@@ -111,6 +112,7 @@ extension RaftMachine {
     case .fetch, .fetchSnapshot:
       self.following.call = nil
       self.following.askAt = retryAt
+      self.noteFailedFetch(failure)
     case .versions: self.abandonChange(.requestTimedOut, .notReachable)
     case .join:
       self.following.joinCall = nil

@@ -21,8 +21,19 @@ extension RaftMachine {
   package var knownLeader: NodeID? {
     switch self.role {
     case .leader: self.config.local.node
-    case .follower: self.following.leaderResigned ? nil : self.following.leader
+    case .follower: self.following.leaderResigned || self.following.leaderIsGone ? nil : self.following.leader
     case .unattached, .preCandidate, .candidate, .resigned: nil
+    }
+  }
+
+  /// Whether everything that was committed when the leader last told is known to be committed here. A leader's high watermark means
+  /// nothing before it reaches into its own term.
+  package var hasCaughtUp: Bool {
+    guard self.highWatermark > .zero, self.log.term(at: self.highWatermark - 1) == self.term else { return false }
+    return switch self.role {
+    case .leader: true
+    case .follower: self.following.hasHeard && self.highWatermark >= self.following.leaderHighWatermark
+    case .unattached, .preCandidate, .candidate, .resigned: false
     }
   }
 

@@ -124,7 +124,7 @@ package struct RaftMachine: Sendable, Equatable {
     case .timerFired: break
     case .request(let id, let request): self.receive(request, id)
     case .answer(let call, let answer): self.receive(answer, to: call)
-    case .callFailed(let call): self.endCall(call).map { self.fail($0) }
+    case .callFailed(let call, let failure): self.endCall(call).map { self.fail($0, failure) }
     case .statePersisted(let token): self.completeState(token)
     case .logPersisted(let token): self.completeWrite(token)
     case .snapshotInstalled(let token, let summary): self.completeInstallation(token, summary)

@@ -18,6 +18,8 @@ package enum RaftRole: Hashable, Sendable { case unattached, follower, preCandid
 struct Ballot: Hashable, Sendable {
   var voter: Voter
   var isGranted: Bool?
+  /// Nobody listens at its address: its process is dead just now.
+  var isDead = false
   /// The request under way.
   var call: CallID?
   /// When to ask (again), if no request is under way and there is no answer.
@@ -33,7 +35,13 @@ struct Campaign: Hashable, Sendable {
 
   var grantedCount: Int { self.ballots.count { $0.isGranted == true } }
   /// So many refused that no majority can come together.
-  var isLost: Bool { self.ballots.count { $0.isGranted == false } > self.ballots.count - self.majority }
+  /// Who is dead may be started again, and is asked again for as long as that can still give a majority; but where a voter that lives has
+  /// refused, nobody waits for the dead.
+  var isLost: Bool {
+    let refused = self.ballots.count { $0.isGranted == false }
+    let dead = self.ballots.count { $0.isGranted == nil && $0.isDead }
+    return refused > 0 && refused + dead > self.ballots.count - self.majority
+  }
 }
 
 /// The search for the leader by replicas that have none: a fetch to one node after the other.
@@ -54,7 +62,12 @@ struct Following: Hashable, Sendable {
   var leaderHighWatermark = LogIndex.zero
   /// The leader announced its end: nobody waits for it, and whoever stands gets a pre-vote.
   var leaderResigned = false
-  /// When this replica stands in that case.
+  /// The leader's address refused a connection: its process is dead, or was started again and knows that it leads no more. Whoever stands
+  /// gets a pre-vote from here; it takes a majority that lost the leader to depose one.
+  var leaderIsGone = false
+  /// A connection that broke is made anew without a pause, once until the leader is heard again.
+  var hasRetriedAtOnce = false
+  /// When this replica stands in either case.
   var standAt: Instant?
   /// The leader named this replica before all others.
   var isFirstSuccessor = false

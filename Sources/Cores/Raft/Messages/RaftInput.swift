@@ -19,6 +19,16 @@ package struct ReadID: Newtype {
   package init(rawValue: UInt64) { self.rawValue = rawValue }
 }
 
+/// Why a call has no answer, as far as the network tells. A hint: nothing but when to ask again rests on it.
+package enum CallFailure: Hashable, Sendable {
+  /// Nobody listens at the address: the process that was called is dead.
+  case refused
+  /// The connection ended while the call was under way: the process may have died.
+  case broken
+  /// No answer came, or none that could be read.
+  case unanswered
+}
+
 /// What happens to a replica.
 package enum RaftInput: Hashable, Sendable {
   /// Time has passed: `nextDeadline` came, or the machine was just made.
@@ -28,7 +38,7 @@ package enum RaftInput: Hashable, Sendable {
   /// A peer answered.
   case answer(CallID, IncomingAnswer)
   /// There will be no answer: not connected, disconnected, or nothing an answer could be read from.
-  case callFailed(CallID)
+  case callFailed(CallID, CallFailure = .unanswered)
   /// The hard state of this token, and with it every older one, is on disk.
   case statePersisted(PersistToken)
   /// The append or truncation of this token, and with it every older one, is on disk.

@@ -27,6 +27,8 @@ package enum RaftTrace: Hashable, Sendable {
 package enum ElectionCause: Hashable, Sendable {
   /// The leader was silent for the fetch timeout.
   case leaderSilent(NodeID)
+  /// The leader's address refused a connection: its process is dead.
+  case leaderGone(NodeID)
   /// Nobody led for the election timeout.
   case noLeader
   /// The leader resigned and named this replica or nobody.

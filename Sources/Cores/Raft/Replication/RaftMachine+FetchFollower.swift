@@ -21,7 +21,7 @@ extension RaftMachine {
       guard self.mayStand else { return self.becomeUnattached(self.term, .leaderSilent) }
       // The leader itself wants this replica to be elected, so nobody need be asked first whether an election does harm
       // (Raft dissertation, section 3.10).
-      let cause = ElectionCause.leaderResigned(leader)
+      let cause = self.following.leaderResigned ? ElectionCause.leaderResigned(leader) : .leaderGone(leader)
       return self.following.isFirstSuccessor ? self.becomeCandidate(cause) : self.becomePreCandidate(cause)
     }
     if self.following.silence.isSuspected(at: self.now) {
@@ -54,7 +54,30 @@ extension RaftMachine {
 
   mutating func hearLeader() {
     self.following.hasHeard = true
+    self.following.hasRetriedAtOnce = false
+    if self.following.leaderIsGone, !self.following.leaderResigned {
+      self.following.leaderIsGone = false
+      self.following.standAt = nil
+    }
     self.following.silence.hear(at: self.now)
+  }
+
+  /// What a fetch that failed says of the leader. A connection that broke proves nothing, and is a reason to ask at once. Where nobody
+  /// listens any more the silence need not be waited out: this replica stands, after a pause in which another may come before it.
+  mutating func noteFailedFetch(_ failure: CallFailure) {
+    switch failure {
+    case .unanswered: break
+    case .broken:
+      if self.following.hasRetriedAtOnce { return }
+      self.following.hasRetriedAtOnce = true
+      self.following.askAt = self.now
+    case .refused:
+      if self.following.leaderIsGone || self.following.leaderResigned { return }
+      self.following.leaderIsGone = true
+      let backoff = self.config.retryBackoff
+      // An observer does not stand: it looks for the next leader.
+      self.following.standAt = self.mayStand ? self.now + backoff / 4 + .drawn(below: backoff, using: &self.generator) : self.now
+    }
   }
 
   // MARK: Answers

@@ -31,12 +31,56 @@ extension Broker {
     }
     let named = request.resources.map { ($0.resourceType, $0.resourceName) }
     let decision = IncrementalAlterConfigs(resources, validateOnly: request.validateOnly)
-    self.ask(decision, timeoutMs: Self.alterConfigsTimeoutMs) { [settled] result in
+    self.decide(decision, for: exchange, timeoutMs: Self.alterConfigsTimeoutMs) { [settled] result in
       var response = IncrementalAlterConfigsResponse()
       response.responses = Self.merge(named, settled, result).map { outcome, type, name in
         .init(errorCode: outcome.code, errorMessage: outcome.message, resourceType: type, resourceName: name)
       }
       exchange.respond(response)
+    }
+  }
+
+  static func concernsLogLevels(_ request: IncrementalAlterConfigsRequest) -> Bool {
+    request.resources.contains { ConfigResource.Kind(rawValue: $0.resourceType) == .brokerLogger }
+  }
+
+  /// Log levels are settled here, and the controller is asked about the rest.
+  func alterHereAndForward(_ exchange: Exchange<Env.Disk.File>, _ request: IncrementalAlterConfigsRequest) {
+    var outcomes = [IncrementalAlterConfigsResponse.AlterConfigsResourceResponse?](repeating: nil, count: request.resources.count)
+    var rest = IncrementalAlterConfigsRequest(validateOnly: request.validateOnly)
+    for (place, asked) in request.resources.enumerated() {
+      guard ConfigResource.Kind(rawValue: asked.resourceType) == .brokerLogger else {
+        rest.resources.append(asked)
+        continue
+      }
+      var outcome = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse(
+        errorCode: .none, errorMessage: nil, resourceType: asked.resourceType, resourceName: asked.resourceName)
+      do throws(ApiError) {
+        try self.alterLogLevels(asked, validateOnly: request.validateOnly, clientID: exchange.clientID)
+      } catch {
+        (outcome.errorCode, outcome.errorMessage) = (error.code, error.message)
+      }
+      outcomes[place] = outcome
+    }
+    let finish: @Sendable ([IncrementalAlterConfigsResponse.AlterConfigsResourceResponse]) -> Void = { [outcomes] decided in
+      var decided = decided.makeIterator()
+      var response = IncrementalAlterConfigsResponse()
+      response.responses = outcomes.compactMap { $0 ?? decided.next() }
+      exchange.respond(response)
+    }
+    if rest.resources.isEmpty { return finish([]) }
+    self.askController(
+      rest, timeout: .milliseconds(Int64(Self.alterConfigsTimeoutMs)),
+      isUndecided: { $0.responses.contains { $0.errorCode == .notController } }
+    ) { [rest] result in
+      switch result {
+      case .success(let response): finish(response.responses)
+      case .failure(let error):
+        finish(
+          rest.resources.map {
+            .init(errorCode: error.code, errorMessage: error.message, resourceType: $0.resourceType, resourceName: $0.resourceName)
+          })
+      }
     }
   }
 
@@ -52,7 +96,7 @@ extension Broker {
       }
     }
     let named = request.resources.map { ($0.resourceType, $0.resourceName) }
-    self.ask(AlterConfigs(resources, validateOnly: request.validateOnly), timeoutMs: Self.alterConfigsTimeoutMs) { [settled] result in
+    self.decide(AlterConfigs(resources, validateOnly: request.validateOnly), for: exchange, timeoutMs: Self.alterConfigsTimeoutMs) { [settled] result in
       var response = AlterConfigsResponse()
       response.responses = Self.merge(named, settled, result).map { outcome, type, name in
         .init(errorCode: outcome.code, errorMessage: outcome.message, resourceType: type, resourceName: name)

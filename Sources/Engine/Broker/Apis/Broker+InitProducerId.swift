@@ -50,16 +50,19 @@ final class ProducerIDBlock<Env: Environment>: Sendable {
     }
     if let id { return answer(.success(id)) }
     guard mustAsk else { return }
-    broker.ask(AllocateProducerIDs(nodeID: broker.config.nodeID, epoch: broker.brokerEpoch), timeoutMs: 5_000) { result in
-      self.receive(result, broker)
+    let request = AllocateProducerIdsRequest(brokerId: broker.config.nodeID.rawValue, brokerEpoch: broker.brokerEpoch.rawValue)
+    broker.askController(request, timeout: .seconds(5), isUndecided: { $0.errorCode == .notController }) { result in
+      self.receive(result.flatMap { $0.errorCode == .none ? .success($0) : .failure(ApiError($0.errorCode)) }, broker)
     }
   }
 
-  private func receive(_ result: Result<AllocateProducerIDs.Block, ApiError>, _ broker: Broker<Env>) {
+  private func receive(_ result: Result<AllocateProducerIdsResponse, ApiError>, _ broker: Broker<Env>) {
     var answered: [(Answer, Result<ProducerID, ApiError>)] = []
     var left: [Answer] = []
     self.state.withLock { state in
-      if case .success(let block) = result { (state.next, state.end) = (block.first.rawValue, block.first.rawValue + block.count) }
+      if case .success(let block) = result {
+        (state.next, state.end) = (block.producerIdStart, block.producerIdStart + Int64(block.producerIdLen))
+      }
       for answer in state.waiting {
         switch result {
         case .failure(let error): answered.append((answer, .failure(error)))

@@ -14,7 +14,7 @@ extension Broker {
         },
         configs: topic.configs.map { .init(name: $0.name, value: $0.value) })
     }
-    self.ask(CreateTopics(topics, validateOnly: request.validateOnly), timeoutMs: request.timeoutMs) { result in
+    self.decide(CreateTopics(topics, validateOnly: request.validateOnly), for: exchange, timeoutMs: request.timeoutMs) { result in
       var response = CreateTopicsResponse()
       switch result {
       case .success(let results): response.topics = results.map(Self.createdTopic)
@@ -46,7 +46,7 @@ extension Broker {
       exchange.version >= 6
       ? request.topics.map { DeleteTopics.Topic(name: $0.name, id: $0.topicId) }
       : request.topicNames.map { DeleteTopics.Topic(name: $0) }
-    self.ask(DeleteTopics(topics), timeoutMs: request.timeoutMs) { result in
+    self.decide(DeleteTopics(topics), for: exchange, timeoutMs: request.timeoutMs) { result in
       var response = DeleteTopicsResponse()
       switch result {
       case .success(let results):
@@ -67,7 +67,7 @@ extension Broker {
       CreatePartitions.Topic(
         topic.name, count: topic.count, assignments: topic.assignments.map { $0.map { $0.brokerIds.map { NodeID($0) } } })
     }
-    self.ask(CreatePartitions(topics, validateOnly: request.validateOnly), timeoutMs: request.timeoutMs) { result in
+    self.decide(CreatePartitions(topics, validateOnly: request.validateOnly), for: exchange, timeoutMs: request.timeoutMs) { result in
       var response = CreatePartitionsResponse()
       switch result {
       case .success(let results):
@@ -83,16 +83,25 @@ extension Broker {
   func createTopicsAutomatically(
     _ names: [String], _ exchange: Exchange<Env.Disk.File>, answer: @escaping @Sendable ([String: ErrorCode]) -> Void
   ) {
-    self.ask(CreateTopics(names.map { CreateTopics.Topic($0) }), timeoutMs: Self.autoCreationTimeoutMs) { result in
+    let request = CreateTopicsRequest(
+      topics: names.map { .init(name: $0, numPartitions: -1, replicationFactor: -1) }, timeoutMs: Self.autoCreationTimeoutMs)
+    self.askController(
+      request, timeout: .milliseconds(Int64(Self.autoCreationTimeoutMs)),
+      isUndecided: { $0.topics.contains { $0.errorCode == .notController } }
+    ) { result in
       var problems: [String: ErrorCode] = [:]
       switch result {
-      case .success(let results):
-        for result in results {
+      case .success(let response):
+        for topic in response.topics {
+          switch topic.errorCode {
           // Somebody else made it meanwhile: it is there, and that is what was asked for.
-          if case .failure(let error) = result.outcome, error.code != .topicAlreadyExists { problems[result.name] = error.code }
+          case .none, .topicAlreadyExists: break
+          // The client asks again; the topic may be there by then.
+          case .requestTimedOut: problems[topic.name] = .leaderNotAvailable
+          default: problems[topic.name] = topic.errorCode
+          }
         }
       case .failure(let error):
-        // The client asks again; the topic may be there by then.
         for name in names { problems[name] = error.code == .requestTimedOut ? .leaderNotAvailable : error.code }
       }
       answer(problems)

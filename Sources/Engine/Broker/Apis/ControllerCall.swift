@@ -43,12 +43,21 @@ final class ControllerCall<Env: Environment, Value: Sendable>: Expirable {
 }
 
 extension Broker {
-  /// Has the controller decide `request`, and answers with what became of it, at the latest after `timeout`.
-  func ask<Request: ControllerRequest>(
-    _ request: Request, timeoutMs: Int32, answer: @escaping @Sendable (Result<Request.Response, ApiError>) -> Void
+  /// Has this node's controller decide `request`, and answers with what became of it, at the latest after `timeout`.
+  func decide<Request: ControllerRequest>(
+    _ request: Request, for exchange: Exchange<Env.Disk.File>, timeoutMs: Int32,
+    answer: @escaping @Sendable (Result<Request.Response, ApiError>) -> Void
   ) {
-    let call = ControllerCall<Env, Request.Response>(deadlines: self.deadlines, answer: answer)
+    let call = ControllerCall<Env, Request.Response>(deadlines: self.deadlines) { result in
+      if case .failure(let error) = result { Self.noteNotController(error, exchange) }
+      answer(result)
+    }
     call.start(timeout: .milliseconds(Int64(max(0, timeoutMs))), now: self.environment.now())
     self.controller.submit(request) { call.complete($0) }
+  }
+
+  /// Whoever passed the request on is told as much, and tries another node.
+  static func noteNotController(_ error: ApiError, _ exchange: Exchange<Env.Disk.File>) {
+    if error.code == .notController { (exchange.reply.sink as? CapturedReply<Env.Disk.File>)?.noteNotController() }
   }
 }

@@ -4,67 +4,193 @@ import Environment
 import LogCore
 package import Metadata
 import Model
+import NIOCore
+import Peers
+import Raft
+import Replication
 import Storage
 import Synchronization
 
+/// How far a broker has come with its partitions.
+enum LoadingState: Sendable {
+  case notBegun
+  /// `whenDone`: what waits for its end.
+  case underWay(whenDone: [@Sendable () -> Void])
+  case done
+}
+
 extension Broker {
-  /// Takes the log directory and reads the metadata. Blocks.
+  /// Takes the log directory and opens the metadata log. Blocks.
   ///
   /// - Parameters:
   ///   - endpoints: where clients reach this broker, with the ports that were really bound; `config.advertisedListeners` otherwise.
-  ///   - clusterID: the cluster this node must belong to; nil takes what the log directory says, and makes one up for a new directory.
+  ///   - controllerEndpoints: the same of the controller's listeners, for other nodes.
+  ///   - clusterID: the cluster this node must belong to; nil takes what the log directory says. A new directory without one gets that of
+  ///     its static quorum, or one of its own where the cluster begins with this node.
+  ///   - isFirst: a new directory begins a cluster of which this node is the only controller so far (`--standalone`).
   ///   - logLevels: what clients may see and change of the process's log.
   package static func open(
-    environment: Env, staticConfig: StaticConfig, endpoints: [Listener]? = nil, clusterID: String? = nil, events: any BrokerEvents,
-    logLevels: (any LogLevels)? = nil
+    environment: Env, staticConfig: StaticConfig, endpoints: [Listener]? = nil, controllerEndpoints: [Listener]? = nil,
+    clusterID: String? = nil, isFirst: Bool = false, events: any BrokerEvents, logLevels: (any LogLevels)? = nil
   ) throws(BrokerStartError) -> Broker {
     let config: BrokerConfig
     do { config = try BrokerConfig(BrokerConfigLayers(staticConfig: staticConfig)) } catch { throw .config(error) }
+    let cluster = config.cluster
     var generator = SeededGenerator(seed: environment.entropy())
-    let directory: LogDirectory<Env.Disk>
-    do throws(StorageError) {
-      directory = try LogDirectory.open(
-        disk: environment.disk, path: config.logDirectories[0], nodeID: config.nodeID, clusterID: clusterID,
-        newClusterID: KafkaUUID.random(using: &generator).description, generator: &generator)
-    } catch {
-      throw .storage(error)
-    }
+    let isFirst = isFirst || cluster.isItsOwnBootstrap
+    let directory = try Self.openDirectory(environment, config, clusterID: clusterID, isFirst: isFirst, &generator)
     for notice in directory.notices { events.record(.storageNotice(notice)) }
     let metadata = MetadataSubscription(events: events)
-    let controller: ControllerDriver
+    let properties = directory.metaProperties
+    let setup = ControllerSetup(
+      config, staticConfig: staticConfig, directoryID: properties.directoryID, clusterID: properties.clusterID,
+      endpoints: controllerEndpoints ?? cluster.advertisedControllerListeners, isFirst: isFirst)
+    let controller: ControllerDriver<Env>
     do throws(ControllerLoadError) {
-      let log = try Self.openMetadataLog(environment, config, directory, events)
-      controller = try ControllerDriver(
-        log: log, initial: MetadataImage(clusterID: directory.metaProperties.clusterID),
-        settings: ControllerSettings(config, staticConfig: staticConfig), seed: generator.next(), listener: metadata)
+      let report: RecoveryReport?
+      (controller, report) = try ControllerDriver.open(
+        setup, environment: environment, store: directory, seed: generator.next(), listener: metadata)
+      if let report, report.isWorthTelling { events.record(.logRecovered(report)) }
     } catch {
       directory.unlock()
       throw .controller(error)
     }
-    return Broker(
-      environment: environment, config: config, staticConfig: staticConfig, endpoints: endpoints ?? config.advertisedListeners,
-      logDirectory: directory, controller: controller, metadata: metadata, incarnationID: KafkaUUID.random(using: &generator),
-      events: events, logLevels: logLevels)
+    let incarnationID = KafkaUUID.random(using: &generator)
+    let itself = WeakBroker<Env>()
+    let channel = QuorumChannel(
+      node: config.nodeID, environment: environment,
+      address: { Self.address(of: $0, in: controller.quorum.machine, listener: setup.raft.listener) },
+      serve: { frame, reply in itself.serve(frame, listener: setup.raft.listener, reply) })
+    let lease = ServingLease(.none)
+    let membership = BrokerMembership(
+      BrokerLifecycleSettings(
+        session: cluster.session, heartbeatInterval: cluster.heartbeatInterval, registrationTimeout: cluster.registrationTimeout),
+      identity: .init(
+        clusterID: properties.clusterID, nodeID: config.nodeID, incarnationID: incarnationID,
+        endpoints: endpoints ?? config.advertisedListeners, rack: config.rack, logDirectories: [properties.directoryID],
+        previousEpoch: directory.cleanShutdownBrokerEpoch ?? .unknown),
+      environment: environment, channel: channel, lease: lease)
+    let broker = Broker(
+      environment: environment, config: config, staticConfig: staticConfig, logDirectory: directory, controller: controller,
+      channel: channel, membership: membership, lease: lease, metadata: metadata, incarnationID: incarnationID, events: events,
+      logLevels: logLevels)
+    itself.set(broker)
+    return broker
   }
 
-  private static func openMetadataLog(
-    _ environment: Env, _ config: BrokerConfig, _ directory: LogDirectory<Env.Disk>, _ events: any BrokerEvents
-  ) throws(ControllerLoadError) -> LocalMetadataLog<Env> {
-    do throws(MetadataLogError) {
-      let (log, report) = try LocalMetadataLog.open(environment: environment, store: directory, config: config)
-      if let report, report.isWorthTelling { events.record(.logRecovered(report)) }
-      return log
+  private static func openDirectory(
+    _ environment: Env, _ config: BrokerConfig, clusterID: String?, isFirst: Bool, _ generator: inout SeededGenerator
+  ) throws(BrokerStartError) -> LogDirectory<Env.Disk> {
+    let cluster = config.cluster
+    let path = config.logDirectories[0]
+    var newID = clusterID
+    if newID == nil {
+      if let derived = cluster.derivedClusterID {
+        newID = derived.description
+      } else if cluster.isAlone || isFirst {
+        newID = KafkaUUID.random(using: &generator).description
+      } else {
+        // A directory that has been used says to which cluster it belongs.
+        let isNew: Bool
+        do throws(DiskError) { isNew = try environment.disk.kind(of: path + "/" + LogDirectoryFile.metaProperties) == nil } catch {
+          throw .storage(.disk(error))
+        }
+        if isNew {
+          throw .identity(
+            "a new node of a dynamic quorum must be told its cluster: start it with --cluster-id, or with --standalone if the cluster "
+              + "begins with it")
+        }
+      }
+    }
+    do throws(StorageError) {
+      return try LogDirectory.open(
+        disk: environment.disk, path: path, nodeID: config.nodeID, clusterID: clusterID ?? cluster.derivedClusterID?.description,
+        newClusterID: newID ?? "", generator: &generator)
     } catch {
-      throw .log(error)
+      throw .storage(error)
     }
   }
 
-  /// Loads the partitions, several at a time, registers with the controller and begins to serve. `done` is called once, from any thread.
+  private static func address(of node: NodeID, in machine: RaftMachine, listener: String) -> NodeAddress? {
+    let known = machine.log.voters[node]?.address(at: listener)
+    return known.map { NodeAddress(host: $0.host, port: $0.port) }
+  }
+
+  /// Joins the quorum and, as a broker, the cluster: registers with the controller, loads the partitions once the metadata knows of it, is
+  /// unfenced and serves. `done` is called once, from any thread; a node that finds no quorum waits for one.
   package func start(_ done: @escaping @Sendable (Result<Void, BrokerStartError>) -> Void) {
     let began = self.environment.now()
+    self.metadata.listen(
+      observe: { self.noteMetadata($0) },
+      leaderChanged: { leader in
+        self.channel.leaderChanged(leader)
+        self.membership.tell(.controllerChanged)
+      },
+      becameActive: { self.membership.tell(.controllerChanged) })
+    let outcome = FirstOutcome<Result<Void, BrokerStartError>, Env.Timer>(done)
+    self.controller.start { loaded in
+      switch loaded {
+      case .failure(let error): outcome.end(.failure(.controller(error)))
+      case .success(let image) where !self.config.cluster.isBroker:
+        self.attach(after: .unknown, [], image)
+        self.finishStart(image, began)
+        outcome.end(.success(()))
+      case .success: self.join(began, outcome)
+      }
+    }
+  }
+
+  private func join(_ began: Instant, _ outcome: FirstOutcome<Result<Void, BrokerStartError>, Env.Timer>) {
+    self.membership.start(
+      .init(
+        registered: { epoch in
+          self.noteRegistration(epoch)
+          self.events.record(.registered(epoch))
+        },
+        // Off the control line: what comes now blocks.
+        load: { self.environment.submit(to: .loading(worker: 0)) { self.load { outcome.end(.failure($0)) } } },
+        serving: {
+          self.finishStart(self.catalog.image, began)
+          outcome.end(.success(()))
+        },
+        leaseRenewed: { self.leaseRenewed() },
+        event: { self.events.record(.membership($0)) },
+        left: { self.hasLeft($0) },
+        failed: { failure in
+          outcome.end(.failure(.membership(failure)))
+          self.events.record(.failed(.membership(failure)))
+        }))
+  }
+
+  private func finishStart(_ image: MetadataImage, _ began: Instant) {
+    self.startBackgroundWork()
+    self.events.record(
+      .started(
+        node: self.config.nodeID, clusterID: self.clusterID, partitionCount: image.partitionCount,
+        took: self.environment.now() - began))
+  }
+
+  /// The membership knows how far the partitions follow the metadata.
+  func noteMetadata(_ image: MetadataImage) {
+    let voters = self.controller.quorum.machine.log.voters
+    let isOnlyController = voters.voters.map(\.key.node) == [self.config.nodeID]
+    self.membership.applied(image, isOnlyController: isOnlyController)
+  }
+
+  /// Loads the partitions that the metadata, as far as it is known now, has here.
+  private func load(_ failed: (BrokerStartError) -> Void) {
     let image = self.controller.image
+    let mayBegin = self.loading.withLock { loading in
+      guard case .notBegun = loading, !self.isShuttingDown else { return false }
+      loading = .underWay(whenDone: [])
+      return true
+    }
+    guard mayBegin else { return }
     let found: LogDirectory<Env.Disk>.Listing
-    do throws(StorageError) { found = try self.logDirectory.list() } catch { return done(.failure(.storage(error))) }
+    do throws(StorageError) { found = try self.logDirectory.list() } catch {
+      self.finishLoading(.notBegun)
+      return failed(.storage(error))
+    }
     for notice in found.notices { self.events.record(.storageNotice(notice)) }
     self.removeLeftovers(found.deleted)
     let (present, unreadable) = self.setStraysAside(found.partitions, image)
@@ -72,36 +198,29 @@ extension Broker {
       .logDirectoryOpened(
         path: self.logDirectory.path, partitionCount: present.count, wasClosedCleanly: self.logDirectory.wasClosedCleanly))
     PartitionLoading(broker: self, image: image, present: present, unreadable: unreadable).start { topics in
-      self.publish(self.catalog.updated(image: image, removing: [], adding: topics))
-      self.metadata.attach(after: image.offset) { self.apply($0, $1) }
-      self.register { result in
-        if case .success = result {
-          self.enter(.serving)
-          self.startBackgroundWork()
-          self.events.record(
-            .started(
-              node: self.config.nodeID, clusterID: self.clusterID, partitionCount: image.partitionCount,
-              took: self.environment.now() - began))
-        }
-        done(result)
-      }
+      self.attach(after: image.offset, topics, image)
+      self.finishLoading(.done)
+      self.membership.tell(.partitionsLoaded)
     }
   }
 
-  /// Makes the broker known and available for leadership; every partition here is led by it when `done` is called.
-  private func register(_ done: @escaping @Sendable (Result<Void, BrokerStartError>) -> Void) {
-    let registration = RegisterBroker(
-      clusterID: self.clusterID, nodeID: self.config.nodeID, incarnationID: self.incarnationID, endpoints: self.endpoints,
-      rack: self.config.rack, logDirectories: [self.logDirectory.metaProperties.directoryID],
-      previousEpoch: self.logDirectory.cleanShutdownBrokerEpoch ?? .unknown)
-    self.controller.submit(registration) { result in
-      switch result {
-      case .failure(let error): done(.failure(.registration(error)))
-      case .success(let epoch):
-        self.noteRegistration(epoch)
-        self.controller.submit(UnfenceBroker(nodeID: self.config.nodeID, epoch: epoch)) { done($0.mapError { .registration($0) }) }
-      }
+  /// From here on the partitions follow the metadata.
+  private func attach(after offset: Offset, _ topics: [HostedTopic<Env>], _ image: MetadataImage) {
+    self.publish(self.catalog.updated(image: image, removing: [], adding: topics))
+    self.enter(.serving)
+    self.metadata.attach(after: offset) { image, delta in
+      self.apply(image, delta)
+      self.noteMetadata(image)
     }
+  }
+
+  private func finishLoading(_ state: LoadingState) {
+    let waiting = self.loading.withLock { loading -> [@Sendable () -> Void] in
+      defer { loading = state }
+      if case .underWay(let waiting) = loading { return waiting }
+      return []
+    }
+    for action in waiting { action() }
   }
 
   /// Directories of deleted partitions that an earlier process did not get to remove.

@@ -10,6 +10,10 @@ final class MetadataSubscription: MetadataListener {
     var apply: (@Sendable (MetadataImage, MetadataDelta) -> Void)?
     /// What came before that. The first has everything.
     var backlog: [(MetadataImage, MetadataDelta)] = []
+    /// Who hears of the metadata while nobody acts on it.
+    var observe: (@Sendable (MetadataImage) -> Void)?
+    var leaderChanged: (@Sendable (QuorumLeader) -> Void)?
+    var becameActive: (@Sendable () -> Void)?
   }
   private let events: any BrokerEvents
   private let state = Mutex(State())
@@ -17,14 +21,30 @@ final class MetadataSubscription: MetadataListener {
   init(events: any BrokerEvents) { self.events = events }
 
   func metadataChanged(_ image: MetadataImage, _ delta: MetadataDelta) {
-    let apply = self.state.withLock { state in
+    let (apply, observe) = self.state.withLock { state in
       if state.apply == nil { state.backlog.append((image, delta)) }
-      return state.apply
+      return (state.apply, state.observe)
     }
-    apply?(image, delta)
+    if let apply { apply(image, delta) } else { observe?(image) }
   }
 
-  func controllerEvent(_ event: ControllerEvent) { self.events.record(.controller(event)) }
+  func controllerEvent(_ event: ControllerEvent) {
+    self.events.record(.controller(event))
+    if case .becameActive = event { self.state.withLock { $0.becameActive }?() }
+  }
+
+  func quorumLeaderChanged(_ leader: QuorumLeader) { self.state.withLock { $0.leaderChanged }?(leader) }
+
+  /// - Parameters:
+  ///   - observe: hears of every image until somebody is attached.
+  ///   - leaderChanged: hears who leads the quorum.
+  ///   - becameActive: this node's controller decides from now on.
+  func listen(
+    observe: @escaping @Sendable (MetadataImage) -> Void, leaderChanged: @escaping @Sendable (QuorumLeader) -> Void,
+    becameActive: @escaping @Sendable () -> Void
+  ) {
+    self.state.withLock { ($0.observe, $0.leaderChanged, $0.becameActive) = (observe, leaderChanged, becameActive) }
+  }
 
   /// Hands over what came after `offset`, and passes on what comes from now on.
   ///

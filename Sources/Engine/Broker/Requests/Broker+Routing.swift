@@ -10,6 +10,7 @@ extension Broker: RequestHandler {
   package func connected(_ client: ClientContext) {}
 
   package func disconnected(_ client: ClientContext) {
+    if client.role == .controller { return self.heartbeatConnections.ended(client, self.controller) }
     for fetch in self.connectionWaits.take(connectionID: client.connectionID) { fetch.abandon() }
   }
 
@@ -21,11 +22,16 @@ extension Broker: RequestHandler {
       return reply.sink.close(reason: "request header: \(error)")
     }
     let exchange = Exchange(header: header, client: client, reply: reply, byteCount: frame.readableBytes)
-    guard let key = ApiKey(rawValue: header.apiKey), let versions = ServedApis.versions(of: key), versions.contains(header.apiVersion)
+    guard let key = ApiKey(rawValue: header.apiKey), let entry = ServedApis.entry(key, for: client.role),
+      entry.versions.contains(header.apiVersion)
     else {
       return self.handleUnserved(exchange, reader)
     }
     do throws(WireError) {
+      if client.role == .controller { return try self.routeControl(key, exchange, reader) }
+      // Who asks for the versions learns that the process lives; anything else would be told of a cluster that is not known yet.
+      if self.isLoading, key != .apiVersions { return exchange.close(reason: "the broker is starting") }
+      if entry.isForwarded { return try self.routeForwarded(key, exchange, frame: frame, body: reader) }
       try self.route(key, exchange, reader)
     } catch {
       self.refuse(exchange, "\(key) v\(header.apiVersion): \(error)")
@@ -42,18 +48,12 @@ extension Broker: RequestHandler {
     case .listOffsets: self.handleListOffsets(exchange, try ListOffsetsRequest(from: &reader, version: version))
     case .metadata: self.handleMetadata(exchange, try MetadataRequest(from: &reader, version: version))
     case .apiVersions: self.handleApiVersions(exchange, try ApiVersionsRequest(from: &reader, version: version))
-    case .createTopics: self.handleCreateTopics(exchange, try CreateTopicsRequest(from: &reader, version: version))
-    case .deleteTopics: self.handleDeleteTopics(exchange, try DeleteTopicsRequest(from: &reader, version: version))
     case .deleteRecords: self.handleDeleteRecords(exchange, try DeleteRecordsRequest(from: &reader, version: version))
     case .initProducerId: self.handleInitProducerId(exchange, try InitProducerIdRequest(from: &reader, version: version))
     case .offsetForLeaderEpoch:
       self.handleOffsetForLeaderEpoch(exchange, try OffsetForLeaderEpochRequest(from: &reader, version: version))
     case .describeConfigs: self.handleDescribeConfigs(exchange, try DescribeConfigsRequest(from: &reader, version: version))
-    case .alterConfigs: self.handleAlterConfigs(exchange, try AlterConfigsRequest(from: &reader, version: version))
     case .describeLogDirs: self.handleDescribeLogDirs(exchange, try DescribeLogDirsRequest(from: &reader, version: version))
-    case .createPartitions: self.handleCreatePartitions(exchange, try CreatePartitionsRequest(from: &reader, version: version))
-    case .incrementalAlterConfigs:
-      self.handleIncrementalAlterConfigs(exchange, try IncrementalAlterConfigsRequest(from: &reader, version: version))
     case .describeCluster: self.handleDescribeCluster(exchange, try DescribeClusterRequest(from: &reader, version: version))
     case .listConfigResources:
       self.handleListConfigResources(exchange, try ListConfigResourcesRequest(from: &reader, version: version))
@@ -70,7 +70,7 @@ extension Broker: RequestHandler {
 
   /// An API or a version of it that is not served. What has a schema here is refused in its own form, and the connection goes on. Of
   /// anything else it cannot be told how an answer would be read, so that the connection is closed, as Kafka's brokers do.
-  private func handleUnserved(_ exchange: Exchange<Env.Disk.File>, _ body: WireReader) {
+  func handleUnserved(_ exchange: Exchange<Env.Disk.File>, _ body: WireReader) {
     let version = exchange.version
     guard let key = ApiKey(rawValue: exchange.header.apiKey) else {
       return self.refuse(exchange, "API key \(exchange.header.apiKey) is not known")

@@ -12,6 +12,10 @@ package enum QuorumEvent: Hashable, Sendable {
   /// This node leads no more: what it proposed and is not committed may or may not ever be.
   case steppedDown(LeaderEpoch)
   case leaderChanged(LeaderEpoch, leader: NodeID?)
+  /// Everything that was committed when this replica joined the quorum is committed here, for the first time since its start.
+  case caughtUp
+  /// What was appended could not be synced just now, which is tried again: told once until it succeeds.
+  case delayed(MetadataLogError)
   /// A disk failed: the replica has stopped, and the process should end.
   case failed(MetadataLogError)
   /// What snapshots replaced could not be removed: it takes up room, and is tried again with the next snapshot.

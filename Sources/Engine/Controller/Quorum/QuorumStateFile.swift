@@ -1,5 +1,6 @@
 import Environment
 import JSON
+import LogCore
 import Model
 import Raft
 import Storage
@@ -8,7 +9,7 @@ import Storage
 ///
 /// Version 0 goes with `kraft.version` 0 and knows voters by their node alone; version 1 adds the directory that was voted for (KIP-853).
 struct QuorumStateFile<Disk: DiskPort>: Sendable {
-  static var name: String { "quorum-state" }
+  static var name: String { LogFileName.quorumState }
   let disk: Disk
   /// The metadata log's directory.
   let directory: String

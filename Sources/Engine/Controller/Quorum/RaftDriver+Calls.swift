@@ -65,7 +65,11 @@ extension RaftDriver {
     _ decode: @escaping @Sendable (Response, (Payload) -> PayloadID) throws(QuorumMessageError) -> IncomingAnswer
   ) {
     self.work.add {
-      guard case .success(let response) = result else { return self.runStep(.callFailed(id)) }
+      let response: Response
+      switch result {
+      case .success(let answer): response = answer
+      case .failure(let error): return self.runStep(.callFailed(id, CallFailure(error)))
+      }
       let aftermath = self.state.withLock { state -> Aftermath in
         var aftermath: Aftermath = []
         let first = state.nextPayload
@@ -81,6 +85,16 @@ extension RaftDriver {
         return aftermath
       }
       for action in aftermath { action() }
+    }
+  }
+}
+
+extension CallFailure {
+  init(_ error: PeerError) {
+    switch error {
+    case .disconnected(.refused): self = .refused
+    case .disconnected(.closedByPeer): self = .broken
+    case .disconnected, .timedOut, .unsupported, .refusedVersions, .malformed: self = .unanswered
     }
   }
 }

@@ -110,6 +110,7 @@ extension RaftDriver {
       try self.append(records, isControl: true, term, now, &state)
     case .fetched(let payload):
       guard case .batches(let bytes)? = state.payloads.removeValue(forKey: payload) else { return }
+      state.bytesSinceCheckpoint += bytes.readableBytes
       do throws(StorageError) { _ = try state.log.appendAsFollower(bytes, now: now) } catch { throw MetadataLogError("\(error)") }
     }
     invariant(state.log.logEndOffset.rawValue == append.end.rawValue, "\(append) ended at \(state.log.logEndOffset)")
@@ -129,6 +130,7 @@ extension RaftDriver {
         throw MetadataLogError("a batch of \(records.count) records came to nothing")
       }
       _ = try state.log.append(header, batch: batch, leaderEpoch: epoch, now: now)
+      state.bytesSinceCheckpoint += batch.readableBytes
     } catch {
       throw error as? MetadataLogError ?? MetadataLogError("\(error)")
     }
@@ -153,15 +155,27 @@ extension RaftDriver {
     aftermath.append { self.environment.submit(to: .metadata) { self.flush() } }
   }
 
+  /// How long a flush is put off that found no descriptor for its files.
+  private static var flushRetryInterval: Duration { .milliseconds(500) }
+  /// Bytes appended between two checkpoints: what a start after a crash reads again.
+  private static var checkpointBytes: Int { 1 << 20 }
+
   /// On the metadata lane: syncs what was appended, and says up to which write the log is on disk.
   private func flush() {
-    do {
+    do throws(StorageError) {
       let ticket = try self.state.withLock { state throws(StorageError) in
-        state.hasFailed ? nil : try state.log.beginFlush()
+        state.hasFailed || state.isClosed ? nil : try state.log.beginFlush()
       }
-      try ticket?.run()
-      if let ticket { self.state.withLock { _ = $0.log.completeFlush(ticket) } }
+      if let ticket {
+        do throws(DiskError) { try ticket.run() } catch { throw .disk(error) }
+        self.state.withLock { state in
+          _ = state.log.completeFlush(ticket)
+          state.isFlushDelayed = false
+        }
+        self.checkpointIfDue()
+      }
     } catch {
+      if error.isTransient { return self.putFlushOff(error) }
       return self.fail(MetadataLogError("\(error)"))
     }
     self.work.add {
@@ -180,6 +194,37 @@ extension RaftDriver {
       }
       for action in aftermath { action() }
     }
+  }
+
+  /// Nothing was synced and nothing is lost. `isFlushing` stays set, as the flush is still to come.
+  private func putFlushOff(_ cause: StorageError) {
+    let isNew = self.state.withLock { state in
+      defer { state.isFlushDelayed = true }
+      return !state.isFlushDelayed
+    }
+    if isNew { self.work.add { self.listener.quorumEvent(.delayed(MetadataLogError("\(cause)"))) } }
+    _ = self.environment.schedule(after: Self.flushRetryInterval) { [weak self] in
+      guard let self else { return }
+      self.environment.submit(to: .metadata) { self.flush() }
+    }
+  }
+
+  /// Moves the recovery point up, so that a start after a crash need not check the whole log. It reaches the disk with the directory's
+  /// checkpoints, which the directory's owner writes. On the metadata lane.
+  private func checkpointIfDue() {
+    // A checkpoint that fails, or cannot begin, costs time at the next start and nothing else: the log itself is synced.
+    let ticket = self.state.withLock { state -> CheckpointTicket<Env.Disk>? in
+      guard state.bytesSinceCheckpoint >= Self.checkpointBytes, !state.hasFailed else { return nil }
+      state.bytesSinceCheckpoint = 0
+      do throws(StorageError) { return try state.log.beginCheckpoint() } catch { return nil }
+    }
+    guard let ticket else { return }
+    let failed: Bool
+    do throws(DiskError) {
+      try ticket.run()
+      failed = false
+    } catch { failed = true }
+    self.state.withLock { $0.log.completeCheckpoint(ticket, failed: failed) }
   }
 
   // MARK: - What answers carry
@@ -229,6 +274,7 @@ extension RaftDriver {
   }
 
   private func dropPrefix(to snapshot: LogEnd, _ state: inout State, _ aftermath: inout Aftermath) throws(MetadataLogError) {
+    if self.history != nil { return aftermath.append { self.environment.submit(to: .background) { self.trimHistory() } } }
     do throws(StorageError) { try state.log.advanceLogStart(to: Offset(snapshot.index.rawValue)) } catch {
       throw MetadataLogError("\(error)")
     }
@@ -237,7 +283,7 @@ extension RaftDriver {
 
   /// Removes snapshots and segments that nobody needs any more. On the background lane. What cannot be removed costs room and nothing
   /// else, and is told: the next time takes it along.
-  private func removeExpendable(below snapshot: LogEnd) {
+  func removeExpendable(below snapshot: LogEnd) {
     do {
       try self.snapshots.removeOlder(than: snapshot)
       let ticket = try self.state.withLock { state throws(StorageError) in

@@ -18,8 +18,7 @@ extension RaftDriver {
   ///   - seed: of the machine's random choices.
   package static func open(
     _ config: RaftConfig, voters: VoterSet, version: Raft.KRaftVersion, environment: Env, store: LogDirectory<Env.Disk>,
-    broker: BrokerConfig,
-    seed: UInt64, listener: any QuorumListener
+    broker: BrokerConfig, history: MetadataHistory? = nil, seed: UInt64, listener: any QuorumListener
   ) throws(MetadataLogError) -> (driver: RaftDriver, report: RecoveryReport?) {
     let logConfig = LogConfig(
       segmentBytes: broker.metadataSegmentBytes, segmentAge: broker.metadataSegmentAge, retentionBytes: nil, retentionAge: nil)
@@ -41,19 +40,45 @@ extension RaftDriver {
       let found = try snapshots.list()
       if let latest = found.last {
         let snapshot = try snapshots.summary(of: latest)
-        summary.reset(to: snapshot)
         // A crash came between the snapshot and what it replaces; or the log begins where it was cut for it.
         let end = Offset(latest.index.rawValue)
         if log.logEndOffset < end { try log.truncateFully(to: end, now: now) }
+        if let longer = Self.summary(&log, upTo: snapshot, of: found, snapshots, voters, version) {
+          summary = longer
+        } else {
+          summary.reset(to: snapshot)
+          try Self.scan(&log, from: end, into: &summary)
+        }
+      } else {
+        try Self.scan(&log, from: .zero, into: &summary)
       }
-      try Self.scan(&log, from: Offset(summary.startIndex.rawValue), into: &summary)
       let state = try QuorumStateFile(disk: environment.disk, directory: directory).read() ?? HardState()
       let machine = RaftMachine(config: config, hardState: state, log: summary, seed: seed, now: environment.now())
-      let driver = RaftDriver(machine: machine, log: log, snapshots: snapshots, environment: environment, listener: listener)
+      let driver = RaftDriver(machine: machine, log: log, snapshots: snapshots, environment: environment, history: history, listener: listener)
       return (driver, report)
     } catch {
       throw error as? MetadataLogError ?? MetadataLogError("\(error)")
     }
+  }
+
+  /// The log from the snapshot before the latest on, or from its beginning: replicas that are a little behind a snapshot need not load it.
+  /// Nil if it is not there, not readable, or not what the latest snapshot was made from: a crash came before a snapshot took its place.
+  private static func summary(
+    _ log: inout PartitionLog<Env.Disk>, upTo latest: SnapshotSummary, of found: [LogEnd], _ snapshots: SnapshotFiles<Env.Disk>,
+    _ voters: VoterSet, _ version: Raft.KRaftVersion
+  ) -> LogSummary? {
+    var summary = LogSummary(voters: voters, version: version)
+    if let before = found.dropLast().last, before.index.rawValue >= log.logStartOffset.rawValue {
+      guard let snapshot = try? snapshots.summary(of: before) else { return nil }
+      summary.reset(to: snapshot)
+    } else if log.logStartOffset > .zero {
+      return nil
+    }
+    guard (try? Self.scan(&log, from: Offset(summary.startIndex.rawValue), into: &summary)) != nil else { return nil }
+    // Logs that have one entry of a term at one place are the same up to there.
+    guard summary.endIndex >= latest.info.id.index, summary.term(at: latest.info.id.index - 1) == latest.info.id.term else { return nil }
+    summary.add(latest.info)
+    return summary
   }
 
   /// Reads the log for what Raft needs to know of it. All of it is on disk: opening saw to that.
@@ -87,9 +112,9 @@ extension RaftDriver {
         let slice = try self.state.withLock { state throws(StorageError) in
           try state.log.read(from: next, maxBytes: 1 << 20, upTo: end, minOneBatch: true)
         }
-        if slice.isEmpty { return }
+        if slice.isEmpty { throw MetadataLogError("nothing can be read at offset \(next), before the committed end \(end)") }
         (bytes, following) = (ByteBuffer(bytes: try slice.bytes()), slice.nextOffset)
-      } catch { throw .log(MetadataLogError("\(error)")) }
+      } catch { throw .log(error as? MetadataLogError ?? MetadataLogError("\(error)")) }
       try MetadataRecordReader.read(bytes, from: offset, workspace, body)
       next = following
     }

@@ -1,8 +1,10 @@
+import Base
 import Environment
 package import Model
 package import NIOCore
 import Raft
 import Records
+import Storage
 import Synchronization
 import Wire
 
@@ -32,13 +34,61 @@ extension RaftDriver {
         do {
           let contents = try self.snapshotContents(plan.id, plan.voters, plan.version, records())
           let info = try self.snapshots.write(contents, as: plan.id)
-          self.step(.snapshotTaken(info))
-          self.step(.prefixExpendable(to: info.id))
+          self.work.add { self.addSnapshot(info) }
           completion(nil)
         } catch {
           completion(error as? MetadataLogError ?? MetadataLogError("\(error)"))
         }
       }
+    }
+  }
+
+  /// Raft keeps the log from the snapshot before on, so that who is a little behind need not load one.
+  private func addSnapshot(_ info: SnapshotInfo) {
+    self.runStep(.snapshotTaken(info))
+    let known = self.state.withLock { $0.machine.log.snapshots }
+    if self.history == nil {
+      self.runStep(.prefixExpendable(to: info.id))
+    } else if let before = known.dropLast().last {
+      self.runStep(.prefixExpendable(to: before.id))
+    } else {
+      self.environment.submit(to: .background) { self.trimHistory() }
+    }
+  }
+
+  /// Removes the oldest of what Raft no longer needs, as far as the history's limits demand. On the background lane.
+  func trimHistory() {
+    guard let history = self.history else { return }
+    do {
+      let (base, start) = self.state.withLock { ($0.machine.log.base, $0.log.logStartOffset) }
+      let now = self.environment.wallClock()
+      var snapshots = try self.snapshots.list()
+      var snapshotBytes = try snapshots.reduce(Int64(0)) { try $0 + self.snapshots.byteCount(of: $1) }
+      var begin = start
+      var target: LogEnd?
+      for candidate in snapshots where candidate <= base && candidate.index.rawValue > start.rawValue {
+        let bytes = snapshotBytes + self.state.withLock { $0.log.byteCount(from: begin) }
+        let isTooLarge = history.bytes.map { bytes > $0 } ?? false
+        let taken = try self.snapshots.timestamp(of: candidate)
+        let isTooOld = if let age = history.age, let taken { now.rawValue - taken.rawValue > age.wholeMilliseconds } else { false }
+        guard isTooLarge || isTooOld else { break }
+        target = candidate
+        begin = Offset(candidate.index.rawValue)
+        while let first = snapshots.first, first < candidate {
+          snapshotBytes -= try self.snapshots.byteCount(of: first)
+          snapshots.removeFirst()
+        }
+      }
+      if target != nil {
+        try self.state.withLock { state throws(StorageError) in
+          if !state.hasFailed, !state.isClosed { try state.log.advanceLogStart(to: begin) }
+        }
+      }
+      // Those that the leader's snapshot replaced lie before the log.
+      if let target = target ?? snapshots.first(where: { $0.index.rawValue >= start.rawValue }) { self.removeExpendable(below: target) }
+    } catch {
+      let failure = error as? MetadataLogError ?? MetadataLogError("\(error)")
+      self.work.add { self.listener.quorumEvent(.cleanUpFailed(failure)) }
     }
   }
 

@@ -2,6 +2,7 @@ import Base
 import Election
 package import Environment
 import LogCore
+import Metadata
 package import Model
 package import NIOCore
 import Peers
@@ -16,7 +17,7 @@ import Synchronization
 /// Every step runs on the node's control line (`SerialWork`). Appends go to the page cache in the step; syncs of the log and of the hard
 /// state run on the metadata lane, and each covers everything before it. A disk that fails stops the replica for good.
 package final class RaftDriver<Env: Environment>: Sendable {
-  package static var topicPartition: TopicPartition { LocalMetadataLog<Env>.topicPartition }
+  package static var topicPartition: TopicPartition { TopicPartition(TopicName.clusterMetadata, PartitionID(0)) }
 
   /// Something that must not leave before a state is on disk.
   struct Held: Sendable {
@@ -49,6 +50,10 @@ package final class RaftDriver<Env: Environment>: Sendable {
     var held: [Held] = []
     var unsynced: [Unsynced] = []
     var isFlushing = false
+    /// The last flush had to be put off.
+    var isFlushDelayed = false
+    var bytesSinceCheckpoint = 0
+    var hasCaughtUp = false
 
     var peers: [PeerKey: Peer<Env>] = [:]
     var timer: Env.Timer?
@@ -76,6 +81,8 @@ package final class RaftDriver<Env: Environment>: Sendable {
   let stateFile: QuorumStateFile<Env.Disk>
   let snapshots: SnapshotFiles<Env.Disk>
   let config: RaftConfig
+  /// Nil: what snapshots replace goes at once.
+  let history: MetadataHistory?
   private let clientID: String
   let listener: any QuorumListener
   let work = SerialWork()
@@ -83,10 +90,11 @@ package final class RaftDriver<Env: Environment>: Sendable {
 
   init(
     machine: RaftMachine, log: PartitionLog<Env.Disk>, snapshots: SnapshotFiles<Env.Disk>, environment: Env,
-    listener: any QuorumListener
+    history: MetadataHistory?, listener: any QuorumListener
   ) {
     self.environment = environment
     self.config = machine.config
+    self.history = history
     self.clientID = "node-\(machine.config.local.node)"
     self.listener = listener
     self.snapshots = snapshots
@@ -123,6 +131,10 @@ package final class RaftDriver<Env: Environment>: Sendable {
     }
     effects.removeAll(keepingCapacity: true)
     state.effects = effects
+    if !state.hasCaughtUp, state.machine.hasCaughtUp, !state.hasFailed {
+      state.hasCaughtUp = true
+      aftermath.append { self.listener.quorumEvent(.caughtUp) }
+    }
     self.arm(&state)
   }
 

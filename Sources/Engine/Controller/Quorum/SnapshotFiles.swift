@@ -1,4 +1,5 @@
 import Environment
+import LogCore
 import Model
 import NIOCore
 import Raft
@@ -15,8 +16,8 @@ enum SnapshotFileError: Error, Hashable {
 /// The snapshots of the metadata log: `<end offset>-<epoch>.checkpoint` in the log's directory, record batches as the log has them between
 /// a header and a footer (KIP-630). A download grows as `<name>.part`, and is a snapshot once it is whole, checked and synced.
 struct SnapshotFiles<Disk: DiskPort>: Sendable {
-  static var suffix: String { ".checkpoint" }
-  static var partSuffix: String { ".checkpoint.part" }
+  static var suffix: String { LogFileName.metadataSnapshotSuffix }
+  static var partSuffix: String { LogFileName.metadataDownloadSuffix }
   let disk: Disk
   /// The metadata log's directory.
   let directory: String
@@ -142,6 +143,14 @@ struct SnapshotFiles<Disk: DiskPort>: Sendable {
     } catch { throw .unusable(reason: "\(path): \(error)") }
     guard hasHeader, hasFooter else { throw .unusable(reason: "\(path): it has no \(hasHeader ? "footer" : "header")") }
     return SnapshotSummary(info: SnapshotInfo(id: id, byteCount: Int64(bytes.count)), voters: voters, version: version)
+  }
+
+  func byteCount(of id: LogEnd) throws(DiskError) -> Int64 { try self.disk.byteCount(of: self.path(id)) }
+
+  /// When the snapshot was taken; nil if its beginning makes no sense.
+  func timestamp(of id: LogEnd) throws(DiskError) -> Timestamp? {
+    let bytes = try SmallFile.bytes(of: try self.disk.open(self.path(id), .read), at: 0, count: BatchHeader.byteCount)
+    return ByteBuffer(bytes: bytes).withUnsafeReadableBytes { BatchHeader(reading: $0) }?.maxTimestamp
   }
 
   /// Removes the snapshots that are older than `id`.

@@ -4,11 +4,14 @@ import Controller
 import Logging
 import Model
 import NIOServer
+import Replication
 import Storage
 
 /// Tells the log what the broker and its listeners report, at the level it deserves.
 struct BrokerEventLog: BrokerEvents {
   let log: Logger
+  /// Hears of what the process cannot go on after.
+  let status: NodeStatus
 
   func record(_ event: BrokerEvent) {
     switch event {
@@ -67,17 +70,45 @@ struct BrokerEventLog: BrokerEvents {
     case .connectionRefused(let client, let clientID, let reason):
       self.log.warning(
         "connection refused", metadata: ["peer": "\(client.host):\(client.port)", "clientId": "\(clientID ?? "")", "reason": "\(reason)"])
-    case .controller(let event): self.record(event)
+    case .controlRequestRefused(let client, let node, let api, let error):
+      self.log.warning(
+        "request of another node refused",
+        metadata: ["api": "\(api)", "node": "\(node)", "peer": "\(client.host):\(client.port)", "error": "\(error)"])
+    case .registered(let epoch): self.log.info("registered with the cluster", metadata: ["epoch": "\(epoch)"])
+    case .membership(let event): self.record(event)
+    case .leftCluster(let leaving): self.log.info("left the cluster", metadata: ["how": "\(leaving)"])
+    case .failed(let error):
+      self.log.critical("the node cannot go on", metadata: ["reason": "\(error)"])
+      self.status.noteFailure(StartError(error))
+    case .controller(let event):
+      self.record(event)
+      if case .failed(let error) = event { self.status.noteFailure(StartError(.controller(error))) }
     case .metadataCloseFailed(let error): self.log.error("the metadata log could not be closed", metadata: ["reason": "\(error)"])
     case .shutdownBegan: self.log.info("shutdown began")
     case .shutdownEnded(let took): self.log.info("shutdown ended", metadata: ["ms": "\(took.wholeMilliseconds)"])
     }
   }
 
+  private func record(_ event: BrokerLifecycleEvent) {
+    switch event {
+    case .registrationDelayed(.noAnswer): self.log.info("no active controller answers, and this broker waits to register")
+    case .registrationDelayed(.error(let error)): self.log.warning("registration put off", metadata: ["error": "\(error)"])
+    case .registrationLost(let error):
+      self.log.warning("the controller does not know this broker any more, it registers anew", metadata: ["error": "\(error)"])
+    case .heartbeatRefused(let error): self.log.warning("heartbeat refused", metadata: ["error": "\(error)"])
+    case .fenced: self.log.warning("fenced: others lead until this broker has caught up")
+    case .unfenced: self.log.info("unfenced")
+    }
+  }
+
   private func record(_ event: ControllerEvent) {
     switch event {
-    case .loaded: self.log.info("\(event)")
-    case .appendFailed, .commitDelayed, .logFailed: self.log.error("\(event)")
+    case .loaded, .snapshotLoaded, .snapshotTaken, .quorumLeaderChanged, .becameActive, .brokerRegistered, .brokerUnfenced,
+      .brokerShutsDown, .brokerUnregistered:
+      self.log.info("\(event)")
+    case .partitionChanged: self.log.debug("\(event)")
+    case .steppedDown, .brokerFenced, .cleanUpFailed, .uncleanElectionGaveUp: self.log.warning("\(event)")
+    case .snapshotFailed, .commitDelayed, .failed: self.log.error("\(event)")
     }
   }
 

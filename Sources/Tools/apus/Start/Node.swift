@@ -2,9 +2,11 @@ import Base
 import Broker
 import Logging
 import Metadata
+import Model
 import NIOCore
 import NIONetwork
 import NIOServer
+import Replication
 import Storage
 
 /// One node: its listeners, its broker, and the threads of both.
@@ -14,20 +16,30 @@ struct Node {
   private let server: KafkaServer
   private let broker: NodeBroker
   private let lanes: WorkLanes
-  /// The addresses that are bound, in the order of `listeners`.
+  /// The addresses that are bound, in the order of `listeners`, those of the controller last.
   let bound: [ListenerAddress]
+
+  /// What a node is told of its cluster besides its configuration.
+  struct Identity {
+    /// Nil: what the data directory says.
+    var clusterID: String?
+    /// `--standalone`
+    var isFirst = false
+  }
 
   var clusterID: String { self.broker.clusterID }
 
-  /// Takes the ports and the data directory, loads what is there and begins to serve. Blocks until clients are accepted.
-  init(_ config: NodeConfig, log: Logger, logLevels: any LogLevels) throws(StartError) {
-    let events = BrokerEventLog(log: log)
+  /// Takes the ports and the data directory, and begins to take part in its cluster: `status` tells what comes of it.
+  init(
+    _ config: NodeConfig, identity: Identity, log: Logger, logLevels: any LogLevels, status: NodeStatus
+  ) throws(StartError) {
+    let events = BrokerEventLog(log: log, status: status)
     let server = KafkaServer(
       loopCount: config.broker.networkThreads ?? System.coreCount, limits: ServerLimits(config.broker)
     ) { events.record($0) }
     let lanes = WorkLanes()
     do throws(StartError) {
-      (self.bound, self.broker) = try Self.open(config, server, lanes, events, log, logLevels)
+      (self.bound, self.broker) = try Self.open(config, identity, server, lanes, events, log, logLevels)
     } catch {
       lanes.stop()
       server.stop(grace: .zero)
@@ -36,17 +48,26 @@ struct Node {
     self.server = server
     self.lanes = lanes
     let broker = self.broker
+    // Other nodes are answered before this one is ready: without that there is no quorum, and nobody could tell that it lives.
     server.serve { BrokerFront(broker, $0) }
+    broker.start { result in
+      switch result {
+      case .success: status.noteReady()
+      case .failure(let error): status.noteFailure(StartError(error))
+      }
+    }
   }
 
   private static func open(
-    _ config: NodeConfig, _ server: KafkaServer, _ lanes: WorkLanes, _ events: BrokerEventLog, _ log: Logger,
+    _ config: NodeConfig, _ identity: Identity, _ server: KafkaServer, _ lanes: WorkLanes, _ events: BrokerEventLog, _ log: Logger,
     _ logLevels: any LogLevels
   ) throws(StartError) -> ([ListenerAddress], NodeBroker) {
     // The ports first: a second broker started by mistake should not touch a directory.
     var bound: [ListenerAddress] = []
-    for listener in config.broker.listeners {
-      let address = ListenerAddress(name: listener.name, host: listener.host, port: Int(listener.port))
+    let cluster = config.broker.cluster
+    let all = config.broker.listeners.map { ($0, ListenerRole.broker) } + cluster.controllerListeners.map { ($0, ListenerRole.controller) }
+    for (listener, role) in all {
+      let address = ListenerAddress(name: listener.name, host: listener.host, port: Int(listener.port), role: role)
       do throws(BindError) {
         bound.append(try server.bind(address, backlog: max(config.broker.listenBacklog, Self.backlogMin)))
       } catch {
@@ -61,14 +82,10 @@ struct Node {
     do throws(BrokerStartError) {
       broker = try NodeBroker.open(
         environment: ServerEnvironment(network: network, lanes: lanes, loop: server.controlLoop), staticConfig: config.settings,
-        endpoints: endpoints.listeners, events: events, logLevels: logLevels)
+        endpoints: endpoints.listeners, controllerEndpoints: endpoints.controllers, clusterID: identity.clusterID,
+        isFirst: identity.isFirst, events: events, logLevels: logLevels)
     } catch {
       throw StartError(error)
-    }
-    let started = server.controlLoop.makePromise(of: Void.self)
-    broker.start { result in started.completeWith(result.mapError { $0 as any Error }) }
-    do { try started.futureResult.wait() } catch {
-      throw (error as? BrokerStartError).map { StartError($0) } ?? StartError(.other, "\(error)")
     }
     return (bound, broker)
   }
@@ -76,15 +93,24 @@ struct Node {
   /// Kafka's default of 50 is less than a herd of clients that come back after a restart.
   private static let backlogMin = 4096
 
-  /// Answers what is being served, closes the logs and ends every thread. Blocks.
+  /// Leaves the cluster, answers what is being served, closes the logs and ends every thread. Blocks.
   func stop() {
-    self.server.stopAccepting()
     let isShutDown = self.server.controlLoop.makePromise(of: Void.self)
+    // Clients are served, and other nodes answered, until others lead.
     self.broker.shutDown { isShutDown.succeed() }
     try? isShutDown.futureResult.wait()
+    self.server.stopAccepting()
     self.server.closeConnections(grace: .seconds(2))
     self.lanes.stop()
     self.server.stop(grace: .zero)
+  }
+}
+
+extension Node {
+  /// Gives the ports back after a start that came to nothing. Blocks.
+  func abandon() {
+    self.server.stopAccepting()
+    self.server.closeConnections(grace: .zero)
   }
 }
 
@@ -92,10 +118,11 @@ extension StartError {
   init(_ error: BrokerStartError) {
     let cause: Cause =
       switch error {
-      case .config, .storage(.wrongNode(path: _, found: _, expected: _)), .storage(.wrongCluster(path: _, found: _, expected: _)):
+      case .config, .identity, .storage(.wrongNode(path: _, found: _, expected: _)), .storage(.wrongCluster(path: _, found: _, expected: _)):
         .configuration
       case .storage, .controller: .storage
-      case .registration: .other
+      case .membership(.registrationRefused(.inconsistentClusterId)): .configuration
+      case .membership: .other
       }
     self.init(cause, error.description)
   }

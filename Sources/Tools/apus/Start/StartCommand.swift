@@ -1,4 +1,5 @@
 import ArgumentParser
+import Broker
 import Logging
 import Metadata
 import NIOServer
@@ -21,7 +22,12 @@ struct StartCommand: ParsableCommand {
       A setting may come from the file, from the environment (log.retention.ms is APUS_LOG_RETENTION_MS) and from --set; the later \
       of these wins, and --data and --listen over all of them. Names, units and defaults are Apache Kafka's.
 
-      SIGTERM or SIGINT stops the node cleanly. A SIGINT that comes more than a second later ends it where it is, and the next start \
+      Several nodes are one cluster if they name the same controllers: controller.quorum.voters=1@host:port,2@host:port,... on each, and \
+      a listener of the controller on each of those (listeners, controller.listener.names). The cluster's id then follows from the \
+      voters. Where the controllers may change, controller.quorum.bootstrap.servers names some of them instead; the first node is \
+      started with --standalone, the others with its --cluster-id.
+
+      SIGTERM or SIGINT stops the node cleanly: others lead before it goes. A SIGINT that comes more than a second later ends it where it is, and the next start \
       checks the logs.
 
       Exit codes: 0 stopped cleanly; 64 the command line was wrong; 69 a listener could not be opened; 70 the node could not start; \
@@ -36,6 +42,11 @@ struct StartCommand: ParsableCommand {
   var listen: String?
   @Option(name: .customLong("set"), help: ArgumentHelp("Override one configuration key; may be repeated.", valueName: "key=value"))
   var overrides: [String] = []
+
+  @Option(name: .customLong("cluster-id"), help: ArgumentHelp("The cluster this node belongs to; a new data directory gets it.", valueName: "id"))
+  var clusterID: String?
+  @Flag(name: .long, help: "Begin a new cluster whose only controller, so far, is this node, if the data directory is new.")
+  var standalone = false
 
   func run() throws {
     let signals = StopSignals.install()
@@ -58,12 +69,27 @@ struct StartCommand: ParsableCommand {
     if descriptorsMax < 10_000 {
       log.warning("few open files are allowed: raise the hard limit of ulimit -n", metadata: ["max": "\(descriptorsMax)"])
     }
-    let node = try Node(config, log: log, logLevels: ProcessLogLevels(threshold: threshold))
-    let addresses = node.bound.map(\.hostAndPort).joined(separator: ",")
-    Process.write("apus ready node=\(config.broker.nodeID) listen=\(addresses) cluster=\(node.clusterID)\n", to: 1)
-    let name = signals.wait()
-    log.info("stopping", metadata: ["signal": "\(name)"])
-    node.stop()
+    let status = NodeStatus()
+    let node = try Node(
+      config, identity: .init(clusterID: self.clusterID, isFirst: self.standalone), log: log,
+      logLevels: ProcessLogLevels(threshold: threshold), status: status)
+    while true {
+      let name = signals.wait()
+      if let failure = status.failure {
+        // What the disk has is what the next start goes on from; there is nothing to close in good order.
+        if !status.hasStarted { node.abandon() }
+        throw failure
+      }
+      if let name {
+        log.info("stopping", metadata: ["signal": "\(name)"])
+        return node.stop()
+      }
+      guard status.isNewlyReady() else { continue }
+      // A controller alone has nothing for clients.
+      let forClients = node.bound.filter { $0.role == .broker }
+      let addresses = (forClients.isEmpty ? node.bound : forClients).map(\.hostAndPort).joined(separator: ",")
+      Process.write("apus ready node=\(config.broker.nodeID) listen=\(addresses) cluster=\(node.clusterID)\n", to: 1)
+    }
   }
 
   private static func logLevel(_ variables: [(name: String, value: String)]) throws(StartError) -> Logger.Level {

@@ -51,10 +51,17 @@ struct StopSignals {
     return StopSignals(readEnd: ends[0])
   }
 
-  /// Waits for the first signal and returns its name. Blocks.
-  func wait() -> String {
+  /// Waits for the first signal and returns its name, or for `wake` and returns nil. Blocks.
+  func wait() -> String? {
     var byte: UInt8 = 0
     while read(self.readEnd, &byte, 1) != 1 {}
+    if byte == 0 { return nil }
     return CInt(byte) == SIGTERM ? "SIGTERM" : "SIGINT"
+  }
+
+  /// Ends a `wait`: the process itself has something to see to. From any thread.
+  static func wake() {
+    var byte: UInt8 = 0
+    while write(Handler.writeEnd.load(ordering: .sequentiallyConsistent), &byte, 1) == -1, errno == EINTR {}
   }
 }

@@ -94,6 +94,7 @@ final class QuorumNode: QuorumListener {
         state.leading = nil
         state.proposed = [:]
       }
+    case .caughtUp, .delayed: break
     case .leaderChanged(_, let leader): self.state.withLock { $0.leader = leader }
     case .failed(let error): self.state.withLock { $0.failure = error }
     case .cleanUpFailed(let error): self.observer.failed("node \(self.id) cannot clean up: \(error)")
@@ -133,7 +134,7 @@ final class QuorumNode: QuorumListener {
   // MARK: - The listener
 
   /// Answers leave in the order of their requests, as from a real server.
-  private final class Answers: Sendable {
+  final class Answers: Sendable {
     private struct State: Sendable {
       var frames: [ByteBuffer?] = []
       var first = 0
@@ -185,8 +186,6 @@ final class QuorumNode: QuorumListener {
           self.observer.stood(NodeID(candidacy.replicaId), in: candidacy.replicaEpoch)
         }
         driver.serve(request) { put($0) }
-      case .beginQuorumEpoch: driver.serve(try BeginQuorumEpochRequest(from: &reader, version: version)) { put($0) }
-      case .endQuorumEpoch: driver.serve(try EndQuorumEpochRequest(from: &reader, version: version)) { put($0) }
       case .fetch:
         let request = try Wire.FetchRequest(from: &reader, version: version)
         if let partition = request.topics.first?.partitions.first {
@@ -194,21 +193,37 @@ final class QuorumNode: QuorumListener {
           if node >= 0 { self.observer.fetched(NodeID(node), from: Offset(partition.fetchOffset)) }
         }
         driver.serve(request, version: version) { put($0) }
-      case .fetchSnapshot: driver.serve(try Wire.FetchSnapshotRequest(from: &reader, version: version)) { put($0) }
-      case .addRaftVoter: driver.serve(try AddRaftVoterRequest(from: &reader, version: version)) { put($0) }
-      case .updateRaftVoter: driver.serve(try UpdateRaftVoterRequest(from: &reader, version: version)) { put($0) }
-      case let key: self.observer.failed("node \(self.id) was sent \(key)")
+      case let key:
+        if !(try Self.serve(key, &reader, version, by: driver, put)) { self.observer.failed("node \(self.id) was sent \(key)") }
       }
     } catch {
       self.observer.failed("node \(self.id) was sent what it cannot read: \(error)")
     }
   }
 
-  private static func frame(_ message: some WireMessage, _ version: Int16, _ id: Int32) -> ByteBuffer {
+  /// Whether the request is one of the quorum's.
+  static func serve(
+    _ key: ApiKey, _ reader: inout WireReader, _ version: Int16, by driver: RaftDriver<WorldNode>,
+    _ put: @escaping @Sendable (any WireMessage) -> Void
+  ) throws -> Bool {
+    switch key {
+    case .vote: driver.serve(try Wire.VoteRequest(from: &reader, version: version)) { put($0) }
+    case .fetch: driver.serve(try Wire.FetchRequest(from: &reader, version: version), version: version) { put($0) }
+    case .beginQuorumEpoch: driver.serve(try BeginQuorumEpochRequest(from: &reader, version: version)) { put($0) }
+    case .endQuorumEpoch: driver.serve(try EndQuorumEpochRequest(from: &reader, version: version)) { put($0) }
+    case .fetchSnapshot: driver.serve(try Wire.FetchSnapshotRequest(from: &reader, version: version)) { put($0) }
+    case .addRaftVoter: driver.serve(try AddRaftVoterRequest(from: &reader, version: version)) { put($0) }
+    case .updateRaftVoter: driver.serve(try UpdateRaftVoterRequest(from: &reader, version: version)) { put($0) }
+    default: return false
+    }
+    return true
+  }
+
+  static func frame(_ message: some WireMessage, _ version: Int16, _ id: Int32) -> ByteBuffer {
     Frame.response(message, version: version, correlationId: id).buffer
   }
 
-  private static let versions: ApiVersionsResponse = {
+  static let versions: ApiVersionsResponse = {
     let keys: [(ApiKey, ClosedRange<Int16>)] = [
       (.apiVersions, ApiVersionsRequest.supportedVersions), (.vote, Wire.VoteRequest.supportedVersions),
       (.beginQuorumEpoch, BeginQuorumEpochRequest.supportedVersions), (.endQuorumEpoch, EndQuorumEpochRequest.supportedVersions),

@@ -198,7 +198,7 @@ final class Node {
     self.learn(records, from: offset)
     guard let isFenced else { return }
     if isFenced { return self.lease.revoke() }
-    guard self.lease.grant(sentAt: sentAt, answeredAt: self.now(), terms: Profile.terms) else { return }
+    guard self.lease.grant(sentAt: sentAt, answeredAt: self.now(), under: Profile.leaseRule) else { return }
     let waiting = self.awaitingLease
     self.awaitingLease = []
     for partition in waiting { if let replica = self.replicas[partition] { self.stepLeader(replica, .leaseRenewed) } }

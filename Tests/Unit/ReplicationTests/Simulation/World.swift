@@ -30,7 +30,7 @@ struct Profile {
   static let session = Duration.milliseconds(400)
   /// Parts per million; the margin of the lease is made for it.
   static let driftMax = 50_000
-  static let terms = LeaseTerms(session: session, clockDriftMax: driftMax)
+  static let leaseRule = LeaseRule(session: session, driftMaxPerMille: Int64(driftMax / 1000))
   static let lagTimeMax = Duration.milliseconds(500)
   static let requestTimeout = Duration.milliseconds(300)
   /// A request that comes later than this was dropped on the way.

@@ -1,4 +1,4 @@
-package import Base
+import Base
 
 /// How long a broker may lead on the strength of a heartbeat, and how long the controller must wait before it lets another lead:
 /// both sides work it out from the same numbers, so that the broker always stops first.
@@ -34,31 +34,4 @@ package struct LeaseRule: Sendable, Hashable {
     let total = self.session.wholeNanoseconds
     return .nanoseconds(total / fast * slow + total % fast * slow / fast)
   }
-}
-
-/// The broker's side of `LeaseRule`: may it serve as a leader now?
-package struct BrokerLease: Sendable, Hashable {
-  private let rule: LeaseRule
-  /// Nil: no heartbeat was answered yet, or the controller has fenced this broker.
-  package private(set) var end: Instant?
-
-  package init(_ rule: LeaseRule) { self.rule = rule }
-
-  /// A heartbeat sent at `sentAt` was answered: by the controller this broker believes in, without an error, for its present epoch.
-  ///
-  /// - Parameter isFenced: what the answer says. A fenced broker holds no lease.
-  package mutating func heartbeatAnswered(sentAt: Instant, isFenced: Bool) {
-    if isFenced {
-      self.end = nil
-      return
-    }
-    let end = sentAt + self.rule.lease
-    // Answers may overtake each other.
-    self.end = max(self.end ?? end, end)
-  }
-
-  /// The broker learnt that another must be expected to lead: its registration is no longer the present one.
-  package mutating func revoke() { self.end = nil }
-
-  package func isLive(at now: Instant) -> Bool { self.end.map { now < $0 } ?? false }
 }

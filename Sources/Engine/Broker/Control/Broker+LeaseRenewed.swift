@@ -1,0 +1,4 @@
+extension Broker {
+  /// The lease is live again: partitions that waited for it go on.
+  func leaseRenewed() {}
+}

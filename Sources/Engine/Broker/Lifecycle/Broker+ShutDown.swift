@@ -12,6 +12,7 @@ extension Broker {
     let began = self.environment.now()
     self.events.record(.shutdownBegan)
     self.background.stop()
+    self.fetchers.close()
     // Behind the background work and the flush that may be running, so that they do not meet in one log.
     self.environment.submit(to: .background) { self.environment.submit(to: .sync(logDirectory: 0)) { self.closeLogs(began, done) } }
   }

@@ -10,6 +10,7 @@ extension Broker: RequestHandler {
   package func connected(_ client: ClientContext) {}
 
   package func disconnected(_ client: ClientContext) {
+    self.endFollowerSession(connectionID: client.connectionID)
     for fetch in self.connectionWaits.take(connectionID: client.connectionID) { fetch.abandon() }
   }
 

@@ -4,6 +4,7 @@ import Controller
 import Logging
 import Model
 import NIOServer
+import Replication
 import Storage
 
 /// Tells the log what the broker and its listeners report, at the level it deserves.
@@ -38,6 +39,10 @@ struct BrokerEventLog: BrokerEvents {
       self.log.debug(
         "leads partition",
         metadata: ["partition": "\(partition)", "epoch": "\(epoch)", "end": "\(logEndOffset)", "highWatermark": "\(highWatermark)"])
+    case .replica(let partition, let event):
+      self.log.log(level: Self.level(of: event), "replica", metadata: ["partition": "\(partition)", "event": "\(event)"])
+    case .fetchSessionLost(let leader, let error):
+      self.log.info("replication from a broker begins anew", metadata: ["leader": "\(leader)", "reason": "\(error)"])
     case .partitionOffline(let partition, let cause):
       self.log.error("partition offline", metadata: ["partition": "\(partition)", "reason": "\(cause)"])
     case .partitionBackOnline(let partition): self.log.info("partition back online", metadata: ["partition": "\(partition)"])
@@ -71,6 +76,15 @@ struct BrokerEventLog: BrokerEvents {
     case .metadataCloseFailed(let error): self.log.error("the metadata log could not be closed", metadata: ["reason": "\(error)"])
     case .shutdownBegan: self.log.info("shutdown began")
     case .shutdownEnded(let took): self.log.info("shutdown ended", metadata: ["ms": "\(took.wholeMilliseconds)"])
+    }
+  }
+
+  private static func level(of event: ReplicationEvent) -> Logger.Level {
+    switch event {
+    case .refusedTruncation: .error
+    case .underMinInSync, .leaseEnded, .slept: .warning
+    case .inSyncReplicasChanged, .truncated, .restarted: .info
+    case .tookLeadership, .resigned, .proposed, .proposalFailed, .staleAnswer, .following, .stoppedFollowing, .fetchFailed: .debug
     }
   }
 

@@ -42,8 +42,6 @@ package final class Broker<Env: Environment>: Sendable {
   let producerIDs = ProducerIDBlock<Env>()
   let workspaces: WorkspacePool
   let syncer: LogDirectorySyncer<Env>
-  /// Until when this broker may act as a leader. Without limit until heartbeats give one.
-  package let lease = ServingLease(.unlimited)
   let leaseWaits = LeaseWaits<Env>()
   let proposals: InSyncProposals<Env>
   let fetchers: ReplicaFetchers<Env>

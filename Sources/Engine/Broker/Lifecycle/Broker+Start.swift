@@ -75,6 +75,7 @@ extension Broker {
       channel: channel, membership: membership, lease: lease, metadata: metadata, incarnationID: incarnationID, events: events,
       logLevels: logLevels)
     itself.set(broker)
+    broker.connect(to: channel)
     return broker
   }
 

@@ -30,6 +30,8 @@ struct FollowerProgress: Sendable {
 
   /// The high watermark of the last answer to it.
   var sentHighWatermark = Offset.unknown
+  /// The log start of the last answer to it.
+  var sentLogStartOffset = Offset.unknown
   /// From where its parked fetch reads; nil if it has none.
   var parkedAt: Offset?
 
@@ -88,6 +90,7 @@ struct FollowerProgress: Sendable {
     self.logStartOffset = .unknown
     self.leaderEndAtLastFetch = .unknown
     self.sentHighWatermark = .unknown
+    self.sentLogStartOffset = .unknown
     self.caughtUpAt = now
     self.lastFetchAt = now
     self.isOnProbation = false

@@ -75,7 +75,9 @@ extension LeaderMachine {
   package func refusal(of fetch: FollowerFetch) -> ErrorCode? {
     if let refusal = self.refusal(ofEpoch: fetch.currentLeaderEpoch) { return refusal }
     // Kafka answers a node that holds no replica like this: its metadata or ours is old.
-    guard let index = self.index(of: fetch.node) else { return .unknownLeaderEpoch }
+    guard let index = self.index(of: fetch.node) else {
+      return fetch.currentLeaderEpoch == .unknown ? .notLeaderOrFollower : .unknownLeaderEpoch
+    }
     return self.isOfOlderIncarnation(fetch, self.followers[index]) ? .notLeaderOrFollower : nil
   }
 
@@ -85,10 +87,11 @@ extension LeaderMachine {
     return fetch.brokerEpoch != .unknown && fetch.brokerEpoch < known
   }
 
-  /// Whether the follower's fetch should be answered at once for the high watermark's sake.
-  package func owesHighWatermark(to node: NodeID) -> Bool {
+  /// Whether the follower's fetch should be answered at once, for the sake of the high watermark or the log start.
+  package func owesOffsets(to node: NodeID) -> Bool {
     guard self.mutant != .withholdsHighWatermark, let index = self.index(of: node) else { return false }
     return self.followers[index].sentHighWatermark < self.log.highWatermark
+      || self.followers[index].sentLogStartOffset < self.log.logStartOffset
   }
 
   /// The replica in the client's rack that it should read from; nil if that is this one or there is none better (KIP-392).

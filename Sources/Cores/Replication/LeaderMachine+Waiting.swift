@@ -98,7 +98,7 @@ extension LeaderMachine {
 
   mutating func awaitFollowerFetch(_ token: Token, _ node: NodeID, _ offset: Offset, into effects: inout [Effect]) {
     guard self.resignation == nil, let index = self.index(of: node), offset >= self.log.logStartOffset, offset >= self.log.logEndOffset,
-      !self.owesHighWatermark(to: node)
+      !self.owesOffsets(to: node)
     else { return effects.append(.wake(token)) }
     if self.followers[index].parkedAt != nil { self.wakeFollower(index, into: &effects) }
     self.followers[index].parkedAt = offset

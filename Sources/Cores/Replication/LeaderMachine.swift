@@ -64,7 +64,7 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
     case firstUnstableOffsetChanged(Offset?)
     /// A follower asks for records, `refusal(of:)` does not refuse it, and its log does not part from ours before `fetchOffset`.
     case followerFetched(FollowerFetch)
-    /// A follower's fetch was answered: it knows the present high watermark.
+    /// A follower's fetch was answered: it knows the present high watermark and log start.
     case followerAnswered(NodeID)
     /// There was nothing to answer: the fetch is to be woken when there is. A follower has one; an older one is woken at once.
     case awaitFollowerFetch(Token, NodeID, from: Offset)
@@ -191,7 +191,10 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
       self.wakeReaders(into: &effects)
     case .followerFetched(let fetch): self.observe(fetch, now, lease, into: &effects)
     case .followerAnswered(let node):
-      if let index = self.index(of: node) { self.followers[index].sentHighWatermark = self.log.highWatermark }
+      if let index = self.index(of: node) {
+        self.followers[index].sentHighWatermark = self.log.highWatermark
+        self.followers[index].sentLogStartOffset = self.log.logStartOffset
+      }
     case .awaitFollowerFetch(let token, let node, let offset): self.awaitFollowerFetch(token, node, offset, into: &effects)
     case .awaitCommit(let token, let requiredOffset): self.awaitCommit(token, requiredOffset, now, lease, into: &effects)
     case .awaitFetch(let token, let offset, let seesUncommitted): self.awaitFetch(token, offset, seesUncommitted, into: &effects)
@@ -290,7 +293,8 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
     self.log.logStartOffset = offset
     // A fetch that waits below the new start has to learn that its offset is out of range.
     self.wakeFetches(into: &effects) { $0.offset < offset }
-    self.wakeFollowers(into: &effects) { $0 < offset }
+    // The followers are to delete what we did: clients that delete records wait for them.
+    self.wakeFollowers(into: &effects) { _ in true }
     self.completeDeletions(into: &effects)
   }
 

@@ -64,12 +64,17 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
     /// After a failed request; doubled by each that follows, up to `backoffMax`.
     package var backoff: Duration
     package var backoffMax: Duration
+    /// Whether a partition that becomes ready while a request waits at the leader is asked for at once, by another request behind it. The
+    /// leader answers the first one then, and the two answers come in order. Otherwise it waits until that request was answered.
+    package var overtakes: Bool
     package init(
-      patience: Duration = .milliseconds(10), backoff: Duration = .milliseconds(50), backoffMax: Duration = .seconds(1)
+      patience: Duration = .milliseconds(10), backoff: Duration = .milliseconds(50), backoffMax: Duration = .seconds(1),
+      overtakes: Bool = false
     ) {
       self.patience = patience
       self.backoff = backoff
       self.backoffMax = backoffMax
+      self.overtakes = overtakes
     }
   }
 
@@ -110,7 +115,10 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
   private var rotation = 0
 
   private var lastNumber: UInt64 = 0
+  /// The youngest request without an answer.
   private var inFlight: UInt64?
+  /// One before it that has none either.
+  private var overtaken: UInt64?
   private var busyCount = 0
   /// At least the slots that are busy.
   private var busy: [Int] = []
@@ -126,7 +134,7 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
   /// How many partitions it was given.
   package var count: Int { self.places.count }
   /// Whether an answer to this request is still awaited. If not, its partitions are not to be told of it.
-  package func awaits(_ number: UInt64) -> Bool { self.inFlight == number }
+  package func awaits(_ number: UInt64) -> Bool { self.inFlight == number || self.overtaken == number }
   package var isIdle: Bool { self.places.isEmpty && self.inFlight == nil }
 
   /// When `timerFired` is due. Nil while only an answer, or a partition, can bring something to do.
@@ -151,8 +159,7 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
     case .answered(let number, let sessionID, let error, let keys):
       self.conclude(number, sessionID, error, keys, now, into: &effects)
     case .failed(let number):
-      guard number == self.inFlight else { return }
-      self.inFlight = nil
+      guard self.awaits(number) else { return }
       self.loseSession(.networkException, now, into: &effects)
     case .timerFired:
       self.endDelays(now)
@@ -255,17 +262,16 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
   private mutating func conclude(
     _ number: UInt64, _ sessionID: Int32, _ error: ErrorCode, _ keys: [Key], _ now: Instant, into effects: inout [Effect]
   ) {
-    guard number == self.inFlight else { return }
-    self.inFlight = nil
+    guard self.awaits(number) else { return }
     guard error == .none else { return self.loseSession(error, now, into: &effects) }
+    if number == self.inFlight { self.inFlight = nil }
+    // Answers come in order: one to the younger request says that none comes to the older.
+    self.overtaken = nil
     self.failures = 0
-    if self.sessionEpoch == 0 || sessionID != self.sessionID { self.sessionID = sessionID }
-    if sessionID == 0 {
-      // The leader keeps no session for us: every request is a full one.
-      self.sessionEpoch = 0
-    } else {
-      // Epochs run from 1 to the largest, and start over at 1.
-      self.sessionEpoch = self.sessionEpoch == .max ? 1 : self.sessionEpoch + 1
+    if sessionID != self.sessionID || self.sessionEpoch == 0 {
+      self.sessionID = sessionID
+      // Without a session at the leader every request is a full one.
+      self.sessionEpoch = sessionID == 0 ? 0 : 1
     }
     self.busy.removeAll { self.slots[$0]?.isBusy != true }
     for key in keys {
@@ -279,6 +285,8 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
 
   private mutating func loseSession(_ error: ErrorCode, _ now: Instant, into effects: inout [Effect]) {
     effects.append(.sessionLost(error))
+    // Neither answer would be of the next session.
+    (self.inFlight, self.overtaken) = (nil, nil)
     self.session += 1
     self.sessionCount = 0
     self.sessionEpoch = 0
@@ -305,14 +313,23 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
   private var hasActive: Bool { self.slots.contains { $0.map(self.isActive) ?? false } }
 
   private mutating func sendIfDue(_ now: Instant, into effects: inout [Effect]) {
-    guard self.inFlight == nil else { return }
+    if self.inFlight != nil, !self.mayOvertake { return }
     if let backoffEnd, now < backoffEnd { return }
     self.backoffEnd = nil
-    if self.busyCount > 0, let patienceEnd, now < patienceEnd { return }
+    if self.inFlight == nil, self.busyCount > 0, let patienceEnd, now < patienceEnd { return }
     let plan = self.sessionEpoch == 0 ? self.fullPlan() : self.incrementalPlan()
     guard let plan else { return }
+    self.overtaken = self.inFlight
     self.inFlight = plan.number
+    // Epochs run from 1 to the largest, and start over at 1. A full request's answer says whether there is a session at all.
+    if self.sessionEpoch > 0 { self.sessionEpoch = self.sessionEpoch == .max ? 1 : self.sessionEpoch + 1 }
     effects.append(.send(plan))
+  }
+
+  /// Only for a partition that could bring records: whoever leaves the session can do so later.
+  private var mayOvertake: Bool {
+    guard self.settings.overtakes, self.overtaken == nil, self.sessionEpoch > 0 else { return false }
+    return self.changed.contains { place in self.slots[place].map { self.isActive($0) && self.differs($0) } ?? false }
   }
 
   private mutating func plan() -> FetchPlan<Key> {

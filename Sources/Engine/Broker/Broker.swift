@@ -31,16 +31,20 @@ package final class Broker<Env: Environment>: Sendable {
   let channel: QuorumChannel<Env>
   let membership: BrokerMembership<Env>
   /// Until when this broker may act as a leader.
-  let lease: ServingLease
+  package let lease: ServingLease
   let heartbeatConnections = HeartbeatConnections<Env>()
   let controlRefusals = ControlRefusals()
 
   let deadlines: DeadlineQueue<Env>
   let fetchSessions: FetchSessions
+  let followerSessions = FollowerSessions<Env>()
   let connectionWaits = ConnectionWaits<Env>()
   let producerIDs = ProducerIDBlock<Env>()
   let workspaces: WorkspacePool
   let syncer: LogDirectorySyncer<Env>
+  let leaseWaits = LeaseWaits<Env>()
+  let proposals: InSyncProposals<Env>
+  let fetchers: ReplicaFetchers<Env>
   let metadata: MetadataSubscription
   /// Whether the partitions are loaded, and what waits for it.
   let loading = Mutex(LoadingState.notBegun)
@@ -83,6 +87,9 @@ package final class Broker<Env: Environment>: Sendable {
     self.workspaces = WorkspacePool(count: 8)
     self.syncer = LogDirectorySyncer(environment: environment, directory: 0)
     self.background = BackgroundWork(environment: environment)
+    self.proposals = InSyncProposals(node: config.nodeID, environment: environment, deadlines: self.deadlines)
+    self.fetchers = ReplicaFetchers(
+      node: config.nodeID, environment: environment, deadlines: self.deadlines, settings: ReplicaFetcherSettings(config), events: events)
     self.published = Mutex(Catalog(image: controller.image))
   }
 
@@ -103,7 +110,15 @@ package final class Broker<Env: Environment>: Sendable {
   /// This broker's registration; `unknown` before it has one.
   package var brokerEpoch: BrokerEpoch { BrokerEpoch(self.epoch.load(ordering: .acquiring)) }
 
-  func noteRegistration(_ epoch: BrokerEpoch) { self.epoch.store(epoch.rawValue, ordering: .releasing) }
+  /// Every incarnation of this broker's has an epoch of its own, which leaders and the controller tell it by.
+  package func noteRegistration(_ epoch: BrokerEpoch) {
+    self.epoch.store(epoch.rawValue, ordering: .releasing)
+    self.proposals.registered(epoch)
+    self.fetchers.registered(epoch)
+  }
+
+  /// The way to the controller, for what this broker's leaders propose.
+  package func connect(to controller: any ControllerChannel) { self.proposals.connect(to: controller) }
 
   /// Until its partitions are loaded it has nothing to say to clients.
   var isLoading: Bool { self.phase.load(ordering: .acquiring) == .loading }

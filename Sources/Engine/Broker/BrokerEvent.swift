@@ -26,6 +26,10 @@ package enum BrokerEvent: Sendable {
   case strayPartition(path: String, reason: String)
   /// This broker leads the partition; its own epoch begins at `logEndOffset`.
   case becameLeader(TopicPartition, LeaderEpoch, logEndOffset: Offset, highWatermark: Offset)
+  /// What a partition's replica tells of itself: changes of the in-sync replicas, whom it follows, what it cut.
+  case replica(TopicPartition, ReplicationEvent)
+  /// The fetch session with a broker that leads something for us was lost, and is opened anew.
+  case fetchSessionLost(leader: NodeID, ErrorCode)
   /// The partition is not served. If it could not be opened because the disk refused, that is tried again; otherwise it stays so until
   /// the broker is started again.
   case partitionOffline(TopicPartition, cause: StorageError)

@@ -119,10 +119,10 @@ struct HighWatermarkTests {
     #expect(leader.does(.followerAnswered(NodeID(2)), .awaitFollowerFetch(2, NodeID(2), from: .zero)) == [])
     #expect(leader.does(.appended(endOffset: Offset(4))) == [.wake(2)])
     #expect(leader.fetch(2, 4) == [])
-    #expect(!leader.machine.owesHighWatermark(to: NodeID(2)))
+    #expect(!leader.machine.owesOffsets(to: NodeID(2)))
     #expect(leader.does(.awaitFollowerFetch(3, NodeID(2), from: Offset(4))) == [])
     #expect(leader.fetch(3, 4) == [.highWatermarkAdvanced(to: Offset(4)), .wake(3)])
-    #expect(leader.machine.owesHighWatermark(to: NodeID(2)))
+    #expect(leader.machine.owesOffsets(to: NodeID(2)))
     #expect(leader.machine.waitingCount == 0)
     // A second fetch takes the first one's place; a cancelled one is forgotten.
     #expect(leader.does(.followerAnswered(NodeID(2)), .awaitFollowerFetch(4, NodeID(2), from: Offset(4))) == [])

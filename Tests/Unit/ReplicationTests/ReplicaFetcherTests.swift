@@ -218,3 +218,50 @@ struct ReplicaFetcherTests {
     }
   }
 }
+
+@Suite("A fetcher whose requests may overtake one that waits at the leader")
+struct OvertakingFetcherTests {
+  /// Two partitions in a session, and an empty request in flight.
+  private func harness() -> FetcherHarness {
+    var fetcher = FetcherHarness()
+    fetcher.machine = Machine(settings: .init(overtakes: true), now: fetcher.now)
+    fetcher.open(2)
+    return fetcher
+  }
+
+  @Test("A partition that becomes ready is asked for at once, and only one request goes ahead")
+  func overtaking() {
+    var fetcher = self.harness()
+    let waiting = fetcher.plan!
+    let next = fetcher.does(.ready(3, position(0), notBefore: nil))
+    #expect(next?.keys == [3] && next?.sessionEpoch == waiting.sessionEpoch + 1)
+    #expect(fetcher.machine.awaits(waiting.number) && fetcher.machine.awaits(next!.number))
+    #expect(fetcher.does(.ready(4, position(0), notBefore: nil)) == nil)
+    // The answer to the first lets the fourth go; the session's epochs go on without a gap.
+    let third = fetcher.does(.answered(number: waiting.number, sessionID: 77, error: .none, keys: []))
+    #expect(third?.keys == [4] && third?.sessionEpoch == next!.sessionEpoch + 1)
+    #expect(!fetcher.machine.awaits(waiting.number))
+  }
+
+  @Test("Who leaves does not overtake, and neither does anything before there is a session")
+  func notWorthIt() {
+    var fetcher = self.harness()
+    #expect(fetcher.does(.removed(1)) == nil)
+    var new = FetcherHarness()
+    new.machine = Machine(settings: .init(overtakes: true), now: new.now)
+    #expect(new.does(.ready(1, position(0), notBefore: nil)) != nil)
+    #expect(new.does(.ready(2, position(0), notBefore: nil)) == nil)
+  }
+
+  @Test("A session that is lost takes both requests with it")
+  func lost() {
+    var fetcher = self.harness()
+    let waiting = fetcher.plan!
+    let next = fetcher.does(.ready(3, position(0), notBefore: nil))!
+    let full = fetcher.does(.answered(number: waiting.number, sessionID: 0, error: .fetchSessionIdNotFound, keys: []))
+    #expect(full?.sessionEpoch == 0 && full?.keys.sorted() == [1, 2, 3])
+    #expect(!fetcher.machine.awaits(next.number))
+    #expect(fetcher.does(.answered(number: next.number, sessionID: 0, error: .fetchSessionIdNotFound, keys: [])) == nil)
+    #expect(fetcher.machine.awaits(full!.number))
+  }
+}

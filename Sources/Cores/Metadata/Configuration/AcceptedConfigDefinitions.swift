@@ -322,16 +322,7 @@ private let acceptedGroups = [
     log.dir.failure.timeout.ms long 30000
     metadata.max.idle.interval.ms int 500
     num.replica.alter.log.dirs.threads int
-    num.replica.fetchers int 1
-    replica.fetch.backoff.ms int 1000
-    replica.fetch.max.bytes int 1048576
-    replica.fetch.min.bytes int 1
-    replica.fetch.response.max.bytes int 10485760
-    replica.fetch.wait.max.ms int 500
-    replica.lag.time.max.ms long 30000
-    replica.selector.class string
     replica.socket.receive.buffer.bytes int 65536
-    replica.socket.timeout.ms int 30000
     request.timeout.ms int 30000
     socket.connection.setup.timeout.max.ms long 30000
     socket.connection.setup.timeout.ms long 10000

@@ -48,6 +48,18 @@ package struct BrokerConfig: Sendable, Hashable {
   package var logStartOffsetCheckpointInterval: Duration
   package var highWatermarkCheckpointInterval: Duration
 
+  package var replicaFetchers: Int
+  package var replicaFetchBytesMin: Int
+  package var replicaFetchWaitMax: Duration
+  /// Of one partition, and of all together.
+  package var replicaFetchBytesMax: Int
+  package var replicaFetchResponseBytesMax: Int
+  package var replicaFetchBackoff: Duration
+  package var replicaLagTimeMax: Duration
+  package var replicaSocketTimeout: Duration
+  /// Consumers are sent to a replica in their rack (KIP-392).
+  package var readsByRack: Bool
+
   /// What a topic without overrides gets.
   package var topicDefaults: TopicConfig
 
@@ -89,6 +101,16 @@ package struct BrokerConfig: Sendable, Hashable {
     self.recoveryPointCheckpointInterval = try reader.duration("log.flush.offset.checkpoint.interval.ms")
     self.logStartOffsetCheckpointInterval = try reader.duration("log.flush.start.offset.checkpoint.interval.ms")
     self.highWatermarkCheckpointInterval = try reader.duration("replica.high.watermark.checkpoint.interval.ms")
+    self.replicaFetchers = try reader.int("num.replica.fetchers")
+    self.replicaFetchBytesMin = try reader.int("replica.fetch.min.bytes")
+    self.replicaFetchWaitMax = try reader.duration("replica.fetch.wait.max.ms")
+    self.replicaFetchBytesMax = try reader.int("replica.fetch.max.bytes")
+    self.replicaFetchResponseBytesMax = try reader.int("replica.fetch.response.max.bytes")
+    self.replicaFetchBackoff = try reader.duration("replica.fetch.backoff.ms")
+    self.replicaLagTimeMax = try reader.duration("replica.lag.time.max.ms")
+    self.replicaSocketTimeout = try reader.duration("replica.socket.timeout.ms")
+    self.readsByRack = reader.text("replica.selector.class") == rackAwareSelector
+    try reader.checkReplicaTimes(wait: self.replicaFetchWaitMax, lag: self.replicaLagTimeMax, socket: self.replicaSocketTimeout)
     self.topicDefaults = try layers.topicDefaults()
   }
 }

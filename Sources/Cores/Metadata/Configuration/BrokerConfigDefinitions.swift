@@ -1,6 +1,6 @@
 /// The broker configs that Apus acts on. Names, types and limits are Kafka 4.2's; defaults as well, except where "Default in Apus" is said.
 let brokerConfigDefinitions: [ConfigDefinition] = (
-  identityConfigs + clusterConfigs + networkConfigs + topicConfigs + logConfigs
+  identityConfigs + clusterConfigs + networkConfigs + topicConfigs + logConfigs + replicationConfigs
 ).map { definition in
   guard let reason = withoutEffect[definition.name] else { return definition }
   var definition = definition
@@ -151,6 +151,26 @@ private let logConfigs: [ConfigDefinition] = [
     "How often the high watermarks are written down, in milliseconds."),
 ]
 
+private let replicationConfigs: [ConfigDefinition] = [
+  .broker("num.replica.fetchers", .int, "1", .atLeast(1), "Connections to each broker that this one replicates from."),
+  .broker("replica.fetch.min.bytes", .int, "1", .atLeast(0), "Bytes that a leader gathers before it answers a follower."),
+  .broker("replica.fetch.wait.max.ms", .int, "500", .atLeast(1),
+    "How long a leader waits for them, in milliseconds. Less than replica.lag.time.max.ms."),
+  .broker("replica.fetch.max.bytes", .int, "1048576", .atLeast(0),
+    "Bytes of one partition that a follower asks for at once; a first batch larger than that still comes."),
+  .broker("replica.fetch.response.max.bytes", .int, "10485760", .atLeast(0), "Bytes of all partitions that a follower asks for at once."),
+  .broker("replica.fetch.backoff.ms", .int, "1000", .atLeast(0),
+    "The longest wait before a failed fetch of a partition is tried again, in milliseconds. The first tries come sooner."),
+  .broker("replica.lag.time.max.ms", .long, "30000", .atLeast(1),
+    "How long a follower may lack records before it is no longer in sync, in milliseconds."),
+  .broker("replica.socket.timeout.ms", .int, "30000", .atLeast(1),
+    "How long a leader may take to answer a follower, in milliseconds. At least replica.fetch.wait.max.ms."),
+  .broker("replica.selector.class", .string, nil, .oneOf(replicaSelectors),
+    "Which replica consumers read from: by default the leader, or one in their rack (RackAwareReplicaSelector, KIP-392)."),
+]
+
+let rackAwareSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+private let replicaSelectors = ["org.apache.kafka.common.replica.LeaderSelector", rackAwareSelector]
 let securityProtocols = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 private let defaultSecurityProtocolMap = "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"
 

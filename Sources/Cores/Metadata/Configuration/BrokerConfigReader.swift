@@ -52,6 +52,13 @@ struct BrokerConfigReader {
     return first
   }
 
+  /// As Kafka checks them.
+  func checkReplicaTimes(wait: Duration, lag: Duration, socket: Duration) throws(ConfigError) {
+    let name = "replica.fetch.wait.max.ms"
+    if wait > lag { throw .invalid(name, self.layers.value(name) ?? "", "it must not be greater than replica.lag.time.max.ms") }
+    if wait > socket { throw .invalid(name, self.layers.value(name) ?? "", "it must not be greater than replica.socket.timeout.ms") }
+  }
+
   func connectionOverrides() throws(ConfigError) -> [String: Int] {
     let config = "max.connections.per.ip.overrides"
     var overrides: [String: Int] = [:]

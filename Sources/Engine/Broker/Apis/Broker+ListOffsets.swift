@@ -58,10 +58,11 @@ extension Broker {
         } else if let query = OffsetQuery(asked.timestamp, version: exchange.version) {
           outcome = catalog.partition(.name(topic.name), index).flatMap { partition in
             self.workspaces.withWorkspace(near: exchange.client.connectionID) { workspace in
-              // -1 is a consumer, which sees up to the high watermark; any other id, -2 for a debugging tool, sees the log's end.
+              // -1 is a consumer, which sees up to the high watermark; any other id, -2 for a debugging tool, sees the log's end. Such a
+              // tool may ask a replica that does not lead.
               partition.offset(
                 of: query, currentLeaderEpoch: LeaderEpoch(asked.currentLeaderEpoch), seesUncommitted: request.replicaId != -1,
-                workspace: workspace)
+                allowsFollower: request.replicaId == -2, workspace: workspace)
             }
           }
         } else {

@@ -33,20 +33,23 @@ final class QuorumChannel<Env: Environment>: ControllerChannel {
     (self.node, self.environment, self.address, self.serve) = (node, environment, address, serve)
   }
 
-  func leaderChanged(_ leader: QuorumLeader) {
-    let old = self.state.withLock { state -> [Peer<Env>] in
+  /// - Returns: another node that led until now and leads no more, as far as this one knows.
+  func leaderChanged(_ leader: QuorumLeader) -> NodeID? {
+    let (old, former) = self.state.withLock { state -> ([Peer<Env>], NodeID?) in
+      let known = state.leader.node == self.node ? nil : state.leader.node
       // Nobody known is no reason to give up a connection that works.
       guard let node = leader.node else {
         state.leader.epoch = leader.epoch
-        return []
+        return ([], known)
       }
       defer { state.leader = leader }
-      if node == state.leader.node { return [] }
+      if node == state.leader.node { return ([], nil) }
       defer { state.peers = [:] }
-      return Array(state.peers.values)
+      return (Array(state.peers.values), known)
     }
     // What waits there would wait in vain; whoever asked asks again.
     for peer in old { peer.close() }
+    return former
   }
 
   func close() {

@@ -1,18 +1,18 @@
-import Replication
+package import Replication
 import Synchronization
 
 /// Until when this broker may act as a leader: one for all its partitions, read at each of their steps and renewed by the broker's
 /// heartbeats.
-final class ServingLease: Sendable {
+package final class ServingLease: Sendable {
   private let lease: Mutex<BrokerLease>
 
-  init(_ initial: BrokerLease) { self.lease = Mutex(initial) }
+  package init(_ initial: BrokerLease) { self.lease = Mutex(initial) }
 
-  var current: BrokerLease { self.lease.withLock { $0 } }
+  package var current: BrokerLease { self.lease.withLock { $0 } }
 
   /// Changes the lease; returns what it is afterwards.
   @discardableResult
-  func update(_ body: (inout BrokerLease) -> Void) -> BrokerLease {
+  package func update(_ body: (inout BrokerLease) -> Void) -> BrokerLease {
     self.lease.withLock { lease in
       body(&lease)
       return lease

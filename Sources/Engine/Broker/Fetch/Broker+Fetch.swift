@@ -3,12 +3,14 @@ import Environment
 import Metadata
 import Model
 import NIOCore
+import Replication
 import Storage
 import Wire
 
 // Fetch (KIP-74, KIP-227, KIP-320, KIP-516): reads partitions up to the high watermark, at once or when there is enough.
 extension Broker {
   func handleFetch(_ exchange: Exchange<Env.Disk.File>, _ request: FetchRequest) {
+    if let replica = Self.replica(request, exchange.version) { return self.handleFollowerFetch(exchange, request, from: replica) }
     let usesTopicIDs = exchange.version >= 13
     let plan = self.fetchSessions.plan(
       sessionID: request.sessionId, epoch: request.sessionEpoch, interests: Self.interests(of: request, usesTopicIDs: usesTopicIDs),
@@ -19,8 +21,8 @@ extension Broker {
     let maxBytes = max(0, min(Int(request.maxBytes), self.config.fetchBytesMax))
     let limits = FetchLimits(
       minBytes: min(Int(request.minBytes), maxBytes), maxBytes: maxBytes,
-      maxWait: self.isShuttingDown ? .zero : .milliseconds(Int64(request.maxWaitMs)), isReadCommitted: request.isolationLevel == 1)
-    let targets = self.targets(of: plan.interests, asFollower: self.isFollower(request, exchange.version))
+      maxWait: self.isShuttingDown ? .zero : .milliseconds(Int64(request.maxWaitMs)), isReadCommitted: request.isolationLevel == 1, consumer: self.consumer(request, exchange))
+    let targets = self.targets(of: plan.interests)
     let reads = FetchReads(targets, limits: limits)
     if limits.maxWait <= .zero || targets.isEmpty || reads.isEnough(limits) {
       return self.answerFetch(exchange, plan: plan, targets: targets, reads: reads, isReadCommitted: limits.isReadCommitted)
@@ -28,11 +30,23 @@ extension Broker {
     PendingFetch(broker: self, exchange: exchange, plan: plan, targets: targets, limits: limits, reads: reads).start(after: reads)
   }
 
-  private func isFollower(_ request: FetchRequest, _ version: Int16) -> Bool {
-    (version >= 15 ? request.replicaState.replicaId : request.replicaId) >= 0
+  /// The broker that fetches as a replica; nil for a consumer.
+  private static func replica(_ request: FetchRequest, _ version: Int16) -> FetchingReplica? {
+    if version < 15 { return request.replicaId < 0 ? nil : FetchingReplica(node: NodeID(request.replicaId), brokerEpoch: .unknown) }
+    let state = request.replicaState
+    return state.replicaId < 0 ? nil : FetchingReplica(node: NodeID(state.replicaId), brokerEpoch: BrokerEpoch(state.replicaEpoch))
   }
 
-  private static func interests(of request: FetchRequest, usesTopicIDs: Bool) -> [FetchInterest] {
+  private func consumer(_ request: FetchRequest, _ exchange: Exchange<Env.Disk.File>) -> FetchingConsumer {
+    guard exchange.version >= 11 else { return FetchingConsumer() }
+    var consumer = FetchingConsumer(mayReadFollower: true)
+    if self.config.readsByRack, !request.rackId.isEmpty {
+      consumer.rack = .init(name: request.rackId, leader: self.config.rack, spread: exchange.client.connectionID)
+    }
+    return consumer
+  }
+
+  static func interests(of request: FetchRequest, usesTopicIDs: Bool) -> [FetchInterest] {
     var interests: [FetchInterest] = []
     interests.reserveCapacity(request.topics.reduce(0) { $0 + $1.partitions.count })
     for topic in request.topics {
@@ -42,33 +56,22 @@ extension Broker {
           FetchInterest(
             topic: reference, partition: PartitionID(partition.partition), fetchOffset: Offset(partition.fetchOffset),
             currentLeaderEpoch: LeaderEpoch(partition.currentLeaderEpoch), lastFetchedEpoch: LeaderEpoch(partition.lastFetchedEpoch),
-            maxByteCount: max(0, Int(partition.partitionMaxBytes))))
+            maxByteCount: max(0, Int(partition.partitionMaxBytes)), logStartOffset: Offset(partition.logStartOffset)))
       }
     }
     return interests
   }
 
-  private static func forgotten(of request: FetchRequest, usesTopicIDs: Bool) -> [FetchPartitionKey] {
+  static func forgotten(of request: FetchRequest, usesTopicIDs: Bool) -> [FetchPartitionKey] {
     request.forgottenTopicsData.flatMap { topic in
       let reference: TopicReference = usesTopicIDs ? .id(topic.topicId) : .name(topic.topic)
       return topic.partitions.map { FetchPartitionKey(topic: reference, partition: PartitionID($0)) }
     }
   }
 
-  /// - Parameter asFollower: the request comes from a replica. A partition here has none but this broker, so whoever says it is one is
-  ///   told to learn the assignment anew (as Kafka tells a replica that it does not know).
-  private func targets(of interests: [FetchInterest], asFollower: Bool) -> [FetchTarget<Env>] {
+  private func targets(of interests: [FetchInterest]) -> [FetchTarget<Env>] {
     let catalog = self.catalog
-    var targets: [FetchTarget<Env>] = []
-    targets.reserveCapacity(interests.count)
-    for interest in interests {
-      var partition = catalog.partition(interest.topic, interest.partition)
-      if asFollower, case .success = partition {
-        partition = .failure(.init(code: interest.currentLeaderEpoch == .unknown ? .notLeaderOrFollower : .unknownLeaderEpoch))
-      }
-      targets.append(FetchTarget(interest: interest, partition: partition))
-    }
-    return targets
+    return interests.map { FetchTarget(interest: $0, partition: catalog.partition($0.topic, $0.partition)) }
   }
 
   // MARK: - The answer
@@ -78,21 +81,7 @@ extension Broker {
     _ exchange: Exchange<Env.Disk.File>, plan: FetchPlan, targets: [FetchTarget<Env>], reads: FetchReads<Env>, isReadCommitted: Bool
   ) {
     var reads = reads.reads
-    // Records that are copied are read before anything else is decided, since that may fail.
-    var copies = [ByteBuffer?](repeating: nil, count: reads.count)
-    var copiedByteCount = 0
-    for index in reads.indices {
-      guard let slice = reads[index].slice else { continue }
-      if slice.byteCount > FetchReads<Env>.copiedByteCountMax { continue }
-      do {
-        copies[index] = try slice.file.readWhole(at: slice.position, byteCount: slice.byteCount)
-        copiedByteCount += slice.byteCount
-        reads[index].slice = nil
-      } catch {
-        reads[index] = FetchRead(.kafkaStorageError)
-        if case .success(let partition) = targets[index].partition { partition.fail(.disk(error)) }
-      }
-    }
+    let copies = self.copySmall(&reads, targets)
 
     var response = FetchResponse()
     var isIncluded: [Bool]?
@@ -114,8 +103,17 @@ extension Broker {
       isIncluded = news
     }
 
+    self.respond(exchange, response, targets, reads, copies, isReadCommitted: isReadCommitted) { isIncluded?[$0] ?? true }
+  }
+
+  /// Sends what was read.
+  func respond(
+    _ exchange: Exchange<Env.Disk.File>, _ base: FetchResponse, _ targets: [FetchTarget<Env>], _ reads: [FetchRead<Env.Disk.File>],
+    _ copies: [ByteBuffer?], isReadCommitted: Bool, where isIncluded: (Int) -> Bool
+  ) {
+    var response = base
     var slices: [FileSlice<Env.Disk.File>] = []
-    for index in reads.indices where isIncluded?[index] ?? true {
+    for index in reads.indices where isIncluded(index) {
       let target = targets[index]
       var data = self.partitionData(target, reads[index], copies[index], exchange, &response)
       // Nothing is ever aborted yet; null is for those who did not ask.
@@ -132,7 +130,23 @@ extension Broker {
         response.responses.append(FetchResponse.FetchableTopicResponse(topic: name, topicId: id, partitions: [data]))
       }
     }
-    exchange.respond(response, slices: slices, recordByteCount: copiedByteCount)
+    exchange.respond(response, slices: slices, recordByteCount: copies.reduce(0) { $0 + ($1?.readableBytes ?? 0) })
+  }
+
+  /// Reads what is small into memory. That is done before anything else is decided, since it may fail.
+  func copySmall(_ reads: inout [FetchRead<Env.Disk.File>], _ targets: [FetchTarget<Env>]) -> [ByteBuffer?] {
+    var copies = [ByteBuffer?](repeating: nil, count: reads.count)
+    for index in reads.indices {
+      guard let slice = reads[index].slice, slice.byteCount <= FetchReads<Env>.copiedByteCountMax else { continue }
+      do {
+        copies[index] = try slice.file.readWhole(at: slice.position, byteCount: slice.byteCount)
+        reads[index].slice = nil
+      } catch {
+        reads[index] = FetchRead(.kafkaStorageError)
+        if case .success(let partition) = targets[index].partition { partition.fail(.disk(error)) }
+      }
+    }
+    return copies
   }
 
   private func partitionData(
@@ -150,16 +164,17 @@ extension Broker {
     if let divergence = read.divergence {
       data.divergingEpoch = .init(epoch: divergence.epoch.rawValue, endOffset: divergence.endOffset.rawValue)
     }
+    data.preferredReadReplica = read.preferredReadReplica?.rawValue ?? -1
     if exchange.version >= 16, read.error == .notLeaderOrFollower || read.error == .fencedLeaderEpoch,
-      let (leader, epoch) = self.catalog.leader(target.interest.topic, target.interest.partition)
+      let hint = self.leaderHint(target.interest.topic, target.interest.partition)
     {
       // Tells the client whom to ask instead (KIP-951).
-      data.currentLeader = .init(leaderId: leader.rawValue, leaderEpoch: epoch.rawValue)
-      if !response.nodeEndpoints.contains(where: { $0.nodeId == leader.rawValue }),
-        let endpoint = self.catalog.endpoint(of: leader, listener: exchange.client.listener)
+      data.currentLeader = .init(leaderId: hint.node.rawValue, leaderEpoch: hint.epoch.rawValue)
+      if !response.nodeEndpoints.contains(where: { $0.nodeId == hint.node.rawValue }),
+        let endpoint = self.catalog.endpoint(of: hint.node, listener: exchange.client.listener)
       {
         response.nodeEndpoints.append(
-          .init(nodeId: leader.rawValue, host: endpoint.host, port: endpoint.port, rack: endpoint.rack))
+          .init(nodeId: endpoint.nodeID.rawValue, host: endpoint.host, port: endpoint.port, rack: endpoint.rack))
       }
     }
     return data

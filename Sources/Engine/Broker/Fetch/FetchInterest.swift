@@ -16,12 +16,14 @@ package struct FetchInterest: Hashable, Sendable {
   /// The epoch of the last batch the client has (v12); `unknown` skips the search for a divergence.
   package var lastFetchedEpoch: LeaderEpoch
   package var maxByteCount: Int
+  /// A follower's; `unknown` from a consumer.
+  package var logStartOffset: Offset
   /// Its place in the session it came from; meaningless elsewhere.
   package var slot = 0
 
   package init(
     topic: TopicReference, partition: PartitionID, fetchOffset: Offset, currentLeaderEpoch: LeaderEpoch = .unknown,
-    lastFetchedEpoch: LeaderEpoch = .unknown, maxByteCount: Int
+    lastFetchedEpoch: LeaderEpoch = .unknown, maxByteCount: Int, logStartOffset: Offset = .unknown
   ) {
     self.topic = topic
     self.partition = partition
@@ -29,6 +31,7 @@ package struct FetchInterest: Hashable, Sendable {
     self.currentLeaderEpoch = currentLeaderEpoch
     self.lastFetchedEpoch = lastFetchedEpoch
     self.maxByteCount = maxByteCount
+    self.logStartOffset = logStartOffset
   }
 
   package var key: FetchPartitionKey { FetchPartitionKey(topic: self.topic, partition: self.partition) }

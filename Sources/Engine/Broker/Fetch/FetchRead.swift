@@ -13,10 +13,17 @@ struct FetchRead<File: DiskFile>: Sendable {
   var divergence: (epoch: LeaderEpoch, endOffset: Offset)?
   /// Whole batches, as they lie in one segment.
   var slice: FileSlice<File>?
+  /// The consumer had better read there (KIP-392).
+  var preferredReadReplica: NodeID?
+  /// For a follower: where the leader's log ended, and whether it does not know the high watermark or the log start.
+  var logEndOffset = Offset.unknown
+  var owesOffsets = false
 
   var byteCount: Int { self.slice?.byteCount ?? 0 }
   /// Whether the answer must go out now, whatever it is waiting for.
-  var isUrgent: Bool { self.error != .none || self.divergence != nil }
+  var isUrgent: Bool { self.error != .none || self.divergence != nil || self.preferredReadReplica != nil }
+  /// Whether a follower has to hear of it.
+  var hasNews: Bool { self.isUrgent || self.owesOffsets || self.slice != nil }
 
   init() {}
   init(_ error: ErrorCode) { self.error = error }
@@ -28,6 +35,22 @@ struct FetchLimits: Sendable {
   var maxBytes: Int
   var maxWait: Duration
   var isReadCommitted: Bool
+  var consumer = FetchingConsumer()
+}
+
+/// What of a consumer decides where it reads (KIP-392).
+struct FetchingConsumer: Sendable {
+  struct Rack: Sendable {
+    var name: String
+    /// This broker's.
+    var leader: String?
+    /// Shares consumers out among the replicas of their rack.
+    var spread: UInt64
+  }
+  /// It knows that replicas differ in what they have (v11).
+  var mayReadFollower = false
+  /// Nil unless the leader is to send consumers to their racks.
+  var rack: Rack?
 }
 
 /// A partition of a fetch: what is asked of it, and the partition itself if it is there.
@@ -64,7 +87,7 @@ struct FetchReads<Env: Environment>: Sendable {
       case .failure(let refusal): read = FetchRead(refusal.code)
       case .success(let partition):
         read = partition.read(
-          target.interest, maxBytes: min(left, target.interest.maxByteCount), takesOversizedBatch: self.byteCount == 0)
+          target.interest, for: limits.consumer, maxBytes: min(left, target.interest.maxByteCount), takesOversizedBatch: self.byteCount == 0)
       }
       left = max(0, left - read.byteCount)
       self.byteCount += read.byteCount

@@ -55,7 +55,7 @@ final class PendingFetch<Env: Environment>: Expirable {
   func wake(_ index: Int) {
     guard self.limits.minBytes > 1, case .success(let partition) = self.targets[index].partition else { return self.finish() }
     let interest = self.targets[index].interest
-    let read = partition.read(interest, maxBytes: interest.maxByteCount, takesOversizedBatch: true)
+    let read = partition.read(interest, for: self.limits.consumer, maxBytes: interest.maxByteCount, takesOversizedBatch: true)
     if read.isUrgent { return self.finish() }
     let isEnough = self.state.withLock { state in
       state.total += read.byteCount - state.available[index]

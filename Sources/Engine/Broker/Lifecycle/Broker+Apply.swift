@@ -1,68 +1,128 @@
 import Base
 import Environment
 import LogCore
-import Metadata
+package import Metadata
 import Model
+import Replication
 import Storage
 import Synchronization
 
 // Follows the metadata: partitions come, change and go as the committed image says. One change at a time, on the metadata log's thread.
 extension Broker {
-  func apply(_ image: MetadataImage, _ delta: MetadataDelta) {
+  package func apply(_ image: MetadataImage, _ delta: MetadataDelta) {
     self.changing.withLock { _ in self.change(to: image, delta) }
     self.retryOfflinePartitions()
   }
 
+  /// What did not change costs nothing, but for a change of a broker, which every partition is told of.
   private func change(to image: MetadataImage, _ delta: MetadataDelta) {
     let catalog = self.catalog
-    // What goes makes room first: a new topic may have the name of an old one.
-    for topic in delta.removedTopics { self.delete(topic, catalog) }
+    if !delta.changedBrokers.isEmpty { self.fetchers.update(image.brokers, listener: self.config.interBrokerListenerName) }
+    var changes: [KafkaUUID: [PartitionID]] = [:]
+    for partition in delta.changedPartitions { changes[partition.topicID, default: []].append(partition.partition) }
+    let reconfigured = self.reconfiguredTopics(image, delta)
     let defaults = self.topicDefaults(image)
-    var changed = Set(delta.changedPartitions.map(\.topicID)).union(delta.createdTopics)
-    for resource in delta.changedConfigs {
-      switch resource.kind {
-      case .topic:
-        if let id = image.topicID(resource.name) { changed.insert(id) }
-      case .broker where resource.name.isEmpty || Int32(resource.name) == self.config.nodeID.rawValue:
-        // Any topic may inherit it.
-        changed.formUnion(image.topicsByName.map(\.id))
-      case .broker, .brokerLogger, .clientMetrics, .group: break
+    let topics = Set(changes.keys).union(delta.createdTopics).union(reconfigured).compactMap { image.topic($0) }.sorted { $0.name < $1.name }
+    var hosted: [HostedTopic<Env>] = []
+    // What followers ask for because of this goes out together.
+    self.fetchers.inOneTurn {
+      self.tellStandings(of: delta.changedBrokers, image, catalog.hostedPartitions)
+      // What goes makes room first: a new topic may have the name of an old one.
+      for topic in delta.removedTopics { self.delete(topic, catalog) }
+      for topic in topics {
+        let existing = catalog.topic(.id(topic.id))
+        let isReconfigured = existing == nil || reconfigured.contains(topic.id)
+        let config = isReconfigured ? self.topicConfig(topic.name, image, defaults) : existing?.config ?? defaults
+        if let topic = self.host(topic, image, config, existing, changes[topic.id] ?? []) { hosted.append(topic) }
       }
     }
-    let topics = changed.compactMap { image.topic($0) }.sorted { $0.name < $1.name }
-    let hosted = topics.map { self.host($0, image, defaults, catalog.topic(.id($0.id)), delta) }
     self.publish(catalog.updated(image: image, removing: delta.removedTopics, adding: hosted))
   }
 
-  /// The topic as it is now, with the partitions there are and those that must be made.
-  private func host(
-    _ topic: TopicImage, _ image: MetadataImage, _ defaults: TopicConfig, _ existing: HostedTopic<Env>?, _ delta: MetadataDelta
-  ) -> HostedTopic<Env> {
-    let config = self.topicConfig(topic.name, image, defaults)
-    var slots: [HostedTopic<Env>.Slot] = existing?.slots ?? []
-    slots.reserveCapacity(topic.partitions.count)
-    for (index, partition) in topic.partitions.enumerated() {
-      let id = PartitionID(Int32(index))
-      if index < slots.count {
-        if case .hosted(let hosted) = slots[index] {
-          if config != existing?.config { hosted.configure(self.settings(config)) }
-          if delta.changedPartitions.contains(TopicIDPartition(topic.id, id)) { hosted.apply(partition, node: self.config.nodeID) }
-        }
-      } else if partition.isReplica(self.config.nodeID) {
-        slots.append(self.create(TopicPartition(topic.name, id), topic.id, partition, config))
-      } else {
-        slots.append(.elsewhere)
+  /// Topics whose configuration may be another now.
+  private func reconfiguredTopics(_ image: MetadataImage, _ delta: MetadataDelta) -> Set<KafkaUUID> {
+    var topics: Set<KafkaUUID> = []
+    for resource in delta.changedConfigs {
+      switch resource.kind {
+      case .topic:
+        if let id = image.topicID(resource.name) { topics.insert(id) }
+      case .broker where resource.name.isEmpty || Int32(resource.name) == self.config.nodeID.rawValue:
+        // Any topic may inherit it.
+        topics.formUnion(image.topicsByName.map(\.id))
+      case .broker, .brokerLogger, .clientMetrics, .group: break
       }
     }
-    if let existing, existing.config != config { self.events.record(.topicConfigChanged(topic: topic.name)) }
-    return HostedTopic(name: topic.name, id: topic.id, slots: slots, config: config)
+    return topics
   }
 
-  func create(_ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig) -> HostedTopic<Env>.Slot
-  {
+  /// Carries out the changes of the topic's partitions. Returns the topic as it is now if another object has to stand for it.
+  private func host(
+    _ topic: TopicImage, _ image: MetadataImage, _ config: TopicConfig, _ existing: HostedTopic<Env>?, _ changed: [PartitionID]
+  ) -> HostedTopic<Env>? {
+    let isReconfigured = existing.map { $0.config != config } ?? true
+    if let existing, isReconfigured { for partition in existing.hostedPartitions { partition.configure(self.settings(config)) } }
+    var slots: [HostedTopic<Env>.Slot] = existing?.slots ?? []
+    var hasOtherSlots = existing == nil
+    for id in changed.sorted() {
+      guard let partition = topic[id] else { continue }
+      let index = Int(id.rawValue)
+      let old = index < slots.count ? slots[index] : nil
+      guard let slot = self.change(TopicPartition(topic.name, id), topic.id, old, to: partition, image, config) else { continue }
+      if index < slots.count { slots[index] = slot } else { slots.append(slot) }
+      hasOtherSlots = true
+    }
+    if existing != nil, isReconfigured { self.events.record(.topicConfigChanged(topic: topic.name)) }
+    return isReconfigured || hasOtherSlots ? HostedTopic(name: topic.name, id: topic.id, slots: slots, config: config) : nil
+  }
+
+  /// Makes the partition what its image says. Returns what stands in its place from now on; nil: the same as before.
+  private func change(
+    _ name: TopicPartition, _ topicID: KafkaUUID, _ slot: HostedTopic<Env>.Slot?, to partition: PartitionImage, _ image: MetadataImage,
+    _ config: TopicConfig
+  ) -> HostedTopic<Env>.Slot? {
+    let isHere = partition.isReplica(self.config.nodeID)
+    switch slot {
+    case .hosted(let hosted):
+      if isHere {
+        hosted.apply(partition) { self.standings(of: partition, image) }
+        return nil
+      }
+      // Reassigned to others, who have all of it: nobody needs what is here.
+      self.delete(hosted)
+      return .elsewhere
+    case .offline:
+      if isHere { return nil }
+      if self.reopening.withLock({ $0 != name }) { self.deleteUnopened(name, topicID, config) }
+      return .elsewhere
+    case .elsewhere, nil:
+      if isHere { return self.create(name, topicID, partition, image, config) }
+      return slot == nil ? .elsewhere : nil
+    }
+  }
+
+  // MARK: - Brokers
+
+  /// Where the brokers with a replica of the partition stand, for its leader.
+  func standings(of partition: PartitionImage, _ image: MetadataImage) -> [BrokerStanding] {
+    partition.assignedReplicas.compactMap { image.broker($0) }.map { BrokerStanding($0) }
+  }
+
+  func tellStandings(of brokers: some Sequence<NodeID>, _ image: MetadataImage, _ partitions: [Partition<Env>]) {
+    for node in brokers where node != self.config.nodeID {
+      // One that is not registered any more is as good as fenced.
+      let standing = image.broker(node).map { BrokerStanding($0) } ?? BrokerStanding(node: node, brokerEpoch: .unknown, isFenced: true)
+      for partition in partitions { partition.standingChanged(standing) }
+    }
+  }
+
+  // MARK: - Partitions
+
+  func create(
+    _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ metadata: MetadataImage, _ config: TopicConfig
+  ) -> HostedTopic<Env>.Slot {
     // An earlier topic's partition of this name is being opened, and goes when that has ended: this one is made with the next try.
     if self.reopening.withLock({ $0 == partition }) { return .offline(canPass: true) }
-    return self.slot(of: partition) { () throws(StorageError) in try self.createLog(partition, topicID, image, config) }
+    return self.slot(of: partition) { () throws(StorageError) in try self.createLog(partition, topicID, image, metadata, config) }
   }
 
   /// The partition that `open` puts into service, or the place of one that is out of it.
@@ -75,7 +135,7 @@ extension Broker {
 
   /// Makes a partition's log and begins to serve it. What an earlier topic of this name left is set aside.
   func createLog(
-    _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig
+    _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ metadata: MetadataImage, _ config: TopicConfig
   ) throws(StorageError) -> Partition<Env> {
     let settings = self.settings(config)
     func create() throws(StorageError) -> PartitionLog<Env.Disk> {
@@ -84,25 +144,34 @@ extension Broker {
     }
     let log: PartitionLog<Env.Disk>
     do throws(StorageError) { log = try create() } catch {
-      guard case .alreadyExists = error, let stored = try self.logDirectory.topicID(of: partition), stored != topicID else { throw error }
+      guard case .alreadyExists = error, let stored = try self.logDirectory.topicID(of: partition) else { throw error }
+      // Its own: the replica was here before, and its log goes on.
+      if stored == topicID { return try self.loadLog(partition, topicID, image, metadata, config) }
       do throws(DiskError) { try self.setAside(partition, reason: "it belongs to another topic of this name, \(stored)") } catch {
         throw .disk(error)
       }
       log = try create()
     }
     self.events.record(.partitionCreated(partition, topicID: topicID))
-    return self.serve(log, topicID, image, settings, highWatermark: nil)
+    return self.serve(log, topicID, image, metadata, settings, highWatermark: nil)
   }
 
   /// Puts a log into service as the image says.
   func serve(
-    _ log: PartitionLog<Env.Disk>, _ topicID: KafkaUUID, _ image: PartitionImage, _ settings: PartitionSettings, highWatermark: Offset?
+    _ log: PartitionLog<Env.Disk>, _ topicID: KafkaUUID, _ image: PartitionImage, _ metadata: MetadataImage,
+    _ settings: PartitionSettings, highWatermark: Offset?
   ) -> Partition<Env> {
     let partition = Partition(
-      topicID: topicID, log: log, node: self.config.nodeID, image: image, settings: settings, checkpointedHighWatermark: highWatermark,
-      environment: self.environment, syncer: self.syncer, events: self.events)
-    partition.apply(image, node: self.config.nodeID)
+      topicID: topicID, log: log, image: image, settings: settings, checkpointedHighWatermark: highWatermark,
+      surroundings: self.surroundings)
+    partition.apply(image) { self.standings(of: image, metadata) }
     return partition
+  }
+
+  private var surroundings: PartitionSurroundings<Env> {
+    PartitionSurroundings(
+      node: self.config.nodeID, environment: self.environment, syncer: self.syncer, deadlines: self.deadlines, lease: self.lease,
+      leaseWaits: self.leaseWaits, proposals: self.proposals, fetchers: self.fetchers, events: self.events)
   }
 
   private func delete(_ topic: TopicImage, _ catalog: Catalog<Env>) {
@@ -178,7 +247,7 @@ extension Broker {
         retentionBytes: config.cleanupPolicy.contains(.delete) ? config.retentionBytes : nil,
         retentionAge: config.cleanupPolicy.contains(.delete) ? config.retention : nil, fileDeleteDelay: config.fileDeleteDelay,
         producerIDExpiration: self.config.producerIDExpiration, holdsUnsyncedFiles: config.flushPolicy == .fsync),
-      flushPolicy: config.replicationFlushPolicy, flushInterval: config.flushInterval)
+      leader: self.leaderSettings(config), follower: self.followerSettings(config), flushInterval: config.flushInterval)
   }
 
   func randomID() -> KafkaUUID {

@@ -52,17 +52,17 @@ extension Broker {
 
   /// Tries once. What fails as before is not said again. A recovery may take long, so that changes of the metadata go on meanwhile.
   private func reopen(_ topicID: KafkaUUID, _ id: PartitionID) {
-    let begun = self.changing.withLock { _ -> (hosted: HostedTopic<Env>, image: PartitionImage)? in
+    let begun = self.changing.withLock { _ -> (hosted: HostedTopic<Env>, image: PartitionImage, metadata: MetadataImage)? in
       let catalog = self.catalog
       guard let hosted = catalog.topic(.id(topicID)), let image = catalog.image.topic(topicID)?[id],
         hosted.retriablePartitions.contains(id)
       else { return nil }
       self.reopening.withLock { $0 = TopicPartition(hosted.name, id) }
-      return (hosted, image)
+      return (hosted, image, catalog.image)
     }
     guard let begun else { return }
     let name = TopicPartition(begun.hosted.name, id)
-    let result = Result { () throws(StorageError) in try self.openOrCreate(name, topicID, begun.image, begun.hosted.config) }
+    let result = Result { () throws(StorageError) in try self.openOrCreate(name, topicID, begun.image, begun.metadata, begun.hosted.config) }
     self.changing.withLock { _ in
       self.reopening.withLock { $0 = nil }
       self.publishReopened(name, topicID, result, begun.hosted.config)
@@ -85,7 +85,8 @@ extension Broker {
     case .success(let partition):
       // As the metadata is now.
       if hosted.config != config { partition.configure(self.settings(hosted.config)) }
-      partition.apply(image, node: self.config.nodeID)
+      partition.apply(image) { self.standings(of: image, catalog.image) }
+      self.tellStandings(of: image.assignedReplicas, catalog.image, [partition])
       slot = .hosted(partition)
     case .failure(let error):
       if error.canPass { return }
@@ -98,11 +99,11 @@ extension Broker {
 
   /// The partition's log if there is one, else a new one: it may have been the creation that failed.
   private func openOrCreate(
-    _ name: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig
+    _ name: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ metadata: MetadataImage, _ config: TopicConfig
   ) throws(StorageError) -> Partition<Env> {
-    do throws(StorageError) { return try self.createLog(name, topicID, image, config) } catch {
+    do throws(StorageError) { return try self.createLog(name, topicID, image, metadata, config) } catch {
       guard case .alreadyExists = error else { throw error }
-      return try self.loadLog(name, topicID, image, config)
+      return try self.loadLog(name, topicID, image, metadata, config)
     }
   }
 }

@@ -59,6 +59,7 @@ extension Broker {
   private func closeAll(_ began: Instant, _ done: @escaping @Sendable () -> Void) {
     self.channel.close()
     self.background.stop()
+    self.fetchers.close()
     // Behind the background work and the flush that may be running, so that they do not meet in one log.
     self.environment.submit(to: .background) { self.environment.submit(to: .sync(logDirectory: 0)) { self.closeLogs(began, done) } }
   }

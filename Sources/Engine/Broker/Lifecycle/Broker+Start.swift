@@ -75,6 +75,7 @@ extension Broker {
       channel: channel, membership: membership, lease: lease, metadata: metadata, incarnationID: incarnationID, events: events,
       logLevels: logLevels)
     itself.set(broker)
+    broker.connect(to: channel)
     return broker
   }
 
@@ -123,7 +124,8 @@ extension Broker {
     self.metadata.listen(
       observe: { self.noteMetadata($0) },
       leaderChanged: { leader in
-        self.channel.leaderChanged(leader)
+        // Whoever leads no more may be dead, with the connections that its own heartbeats would have come by.
+        if let former = self.channel.leaderChanged(leader) { self.controller.brokerConnectionLost(former) }
         self.membership.tell(.controllerChanged)
       },
       becameActive: { self.membership.tell(.controllerChanged) })
@@ -197,6 +199,7 @@ extension Broker {
     self.events.record(
       .logDirectoryOpened(
         path: self.logDirectory.path, partitionCount: present.count, wasClosedCleanly: self.logDirectory.wasClosedCleanly))
+    self.fetchers.update(image.brokers, listener: self.config.interBrokerListenerName)
     PartitionLoading(broker: self, image: image, present: present, unreadable: unreadable).start { topics in
       self.attach(after: image.offset, topics, image)
       self.finishLoading(.done)
@@ -338,8 +341,8 @@ private final class PartitionLoading<Env: Environment>: Sendable {
       guard partition.isReplica(self.broker.config.nodeID) else { return .elsewhere }
       let name = TopicPartition(topic.name, PartitionID(Int32(index)))
       if let error = self.unreadable[name] { return .offline(canPass: error.canPass) }
-      guard self.present.contains(name) else { return self.broker.create(name, topic.id, partition, config) }
-      return self.broker.slot(of: name) { () throws(StorageError) in try self.broker.loadLog(name, topic.id, partition, config) }
+      guard self.present.contains(name) else { return self.broker.create(name, topic.id, partition, self.image, config) }
+      return self.broker.slot(of: name) { () throws(StorageError) in try self.broker.loadLog(name, topic.id, partition, self.image, config) }
     }
     return HostedTopic(name: topic.name, id: topic.id, slots: slots, config: config)
   }
@@ -348,7 +351,7 @@ private final class PartitionLoading<Env: Environment>: Sendable {
 extension Broker {
   /// Opens a partition's log and begins to serve it.
   func loadLog(
-    _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ config: TopicConfig
+    _ partition: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ metadata: MetadataImage, _ config: TopicConfig
   ) throws(StorageError) -> Partition<Env> {
     let settings = self.settings(config)
     var report = RecoveryReport(topicPartition: partition, wasClean: true, recoveryPoint: .zero)
@@ -363,6 +366,6 @@ extension Broker {
     }
     if report.isWorthTelling { self.events.record(.logRecovered(report)) }
     let highWatermark = self.logDirectory.checkpointedHighWatermark(of: partition)
-    return self.serve(log, topicID, image, settings, highWatermark: highWatermark)
+    return self.serve(log, topicID, image, metadata, settings, highWatermark: highWatermark)
   }
 }

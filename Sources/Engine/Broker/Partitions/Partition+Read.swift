@@ -11,14 +11,22 @@ extension Partition {
   /// The records a fetch gets, at most `maxBytes` of them, up to the high watermark.
   ///
   /// - Parameter takesOversizedBatch: the first batch is given whole even if it is larger than `maxBytes`.
-  func read(_ interest: FetchInterest, maxBytes: Int, takesOversizedBatch: Bool) -> FetchRead<File> {
+  func read(_ interest: FetchInterest, for consumer: FetchingConsumer, maxBytes: Int, takesOversizedBatch: Bool) -> FetchRead<File> {
     var failure: StorageError?
     let read = self.state.withLock { state -> FetchRead<File> in
-      if let refusal = self.refusal(ofEpoch: interest.currentLeaderEpoch, state) { return FetchRead(refusal.code) }
+      if let refusal = self.refusal(of: interest, for: consumer, state) { return FetchRead(refusal) }
+      let highWatermark = state.highWatermark
       var read = FetchRead<File>()
-      read.highWatermark = state.leader.highWatermark
-      read.lastStableOffset = state.leader.lastStableOffset
+      read.highWatermark = highWatermark
+      read.lastStableOffset = state.follower == nil ? state.leader.lastStableOffset : highWatermark
       read.logStartOffset = state.log.logStartOffset
+      if let rack = consumer.rack, state.follower == nil,
+        let replica = state.leader.preferredReadReplica(
+          rack: rack.name, leaderRack: rack.leader, fetchOffset: interest.fetchOffset, spread: rack.spread)
+      {
+        read.preferredReadReplica = replica
+        return read
+      }
       do throws(StorageError) {
         if interest.lastFetchedEpoch != .unknown {
           guard let end = state.log.endOffset(for: interest.lastFetchedEpoch), interest.fetchOffset >= state.log.logStartOffset else {
@@ -30,21 +38,25 @@ extension Partition {
           }
         }
         let slice = try state.log.read(
-          from: interest.fetchOffset, maxBytes: maxBytes, upTo: state.leader.highWatermark, minOneBatch: takesOversizedBatch)
+          from: interest.fetchOffset, maxBytes: maxBytes, upTo: highWatermark, minOneBatch: takesOversizedBatch)
         if state.isRefusingReads { state.isRefusingReads = false }
         if let file = slice.file { read.slice = FileSlice(file: file, position: slice.position, byteCount: slice.byteCount) }
         return read
       } catch {
-        switch error {
-        case .offsetOutOfRange: break
-        case .offline, .notFound: break
-        default: if Self.isNews(error, &state) { failure = error }
-        }
+        if !Self.isExpected(error), Self.isNews(error, &state) { failure = error }
         return FetchRead(error.errorCode)
       }
     }
     if let failure { self.events.record(.readFailed(self.topicPartition, interest.fetchOffset, cause: failure)) }
     return read
+  }
+
+  /// Why a consumer's fetch is not served here: a follower serves those that may go to one (KIP-392).
+  private func refusal(of interest: FetchInterest, for consumer: FetchingConsumer, _ state: State) -> ErrorCode? {
+    if let follower = state.follower, consumer.mayReadFollower {
+      return follower.refusal(ofConsumerAt: interest.fetchOffset, currentLeaderEpoch: interest.currentLeaderEpoch)
+    }
+    return self.refusal(ofEpoch: interest.currentLeaderEpoch, state)?.code
   }
 
   /// Holds the epoch a client names against ours (KIP-320), and tells whether the partition is gone.
@@ -56,18 +68,27 @@ extension Partition {
   }
 
   /// Answers ListOffsets.
+  ///
+  /// - Parameter allowsFollower: any replica may answer: for tools that look into one.
   func offset(
-    of query: OffsetQuery, currentLeaderEpoch: LeaderEpoch, seesUncommitted: Bool, workspace: RecordWorkspace
+    of query: OffsetQuery, currentLeaderEpoch: LeaderEpoch, seesUncommitted: Bool, allowsFollower: Bool = false,
+    workspace: RecordWorkspace
   ) -> Result<ListedOffset, ErrorCode.Refusal> {
     var failure: StorageError?
     let result = self.state.withLock { state -> Result<ListedOffset, ErrorCode.Refusal> in
-      if let refusal = self.refusal(ofEpoch: currentLeaderEpoch, state) { return .failure(refusal) }
-      let end = seesUncommitted ? state.leader.logEndOffset : state.leader.highWatermark
+      if !allowsFollower || state.follower == nil, let refusal = self.refusal(ofEpoch: currentLeaderEpoch, state) {
+        return .failure(refusal)
+      }
+      let end = seesUncommitted ? state.log.logEndOffset : state.highWatermark
+      func refusalOfLatest() -> ErrorCode? {
+        if seesUncommitted { return nil }
+        return state.leader.refusalOfLatest(now: self.environment.now(), lease: self.surroundings.lease.current)
+      }
       do throws(StorageError) {
         switch query {
         case .latest:
-          if !seesUncommitted, state.leader.isCatchingUp { return .failure(.init(code: .offsetNotAvailable)) }
-          return .success(ListedOffset(offset: end, leaderEpoch: state.leader.epoch))
+          if let refusal = refusalOfLatest() { return .failure(.init(code: refusal)) }
+          return .success(ListedOffset(offset: end, leaderEpoch: state.follower?.epoch ?? state.leader.epoch))
         case .earliest, .earliestLocal:
           let start = state.log.logStartOffset
           return .success(ListedOffset(offset: start, leaderEpoch: state.log.leaderEpochs.epoch(at: start) ?? .unknown))
@@ -81,7 +102,7 @@ extension Partition {
             found = try state.log.offsetOfMaxTimestamp(upTo: end, using: workspace.decompressor)
           }
           guard let found else {
-            if !seesUncommitted, state.leader.isCatchingUp { return .failure(.init(code: .offsetNotAvailable)) }
+            if let refusal = refusalOfLatest() { return .failure(.init(code: refusal)) }
             return .success(ListedOffset())
           }
           return .success(ListedOffset(timestamp: found.timestamp, offset: found.offset, leaderEpoch: found.leaderEpoch))

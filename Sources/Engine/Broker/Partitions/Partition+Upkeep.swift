@@ -7,7 +7,8 @@ import Synchronization
 
 // What keeps a partition's log in shape: deletion, checkpoints, closing.
 extension Partition {
-  /// Moves the log start to `offset`, -1 for the high watermark; returns where it is now.
+  /// Moves the log start to `offset`, -1 for the high watermark; returns where it is now. The other replicas follow: see
+  /// `awaitLowWatermark`.
   func deleteRecords(before offset: Int64, clientID: String?) -> Result<Offset, ErrorCode.Refusal> {
     var hasMoved = false
     let result: Result<Offset, ErrorCode.Refusal> = self.step { state, effects in
@@ -17,7 +18,7 @@ extension Partition {
       do throws(StorageError) {
         hasMoved = target > state.log.logStartOffset
         try state.log.advanceLogStart(to: target)
-        self.handle(.logStartAdvanced(to: state.log.logStartOffset), &state, &effects)
+        self.noteLogStart(&state, &effects)
         return .success(state.log.logStartOffset)
       } catch {
         return .failure(.init(code: error.errorCode))
@@ -29,10 +30,30 @@ extension Partition {
     return result
   }
 
+  private func noteLogStart(_ state: inout State, _ effects: inout Effects) {
+    let offset = state.log.logStartOffset
+    if state.follower != nil {
+      self.handle(Follower.Input.logStartAdvanced(to: offset), &state, &effects)
+    } else {
+      self.handle(Machine.Input.logStartAdvanced(to: offset), &state, &effects)
+    }
+  }
+
+  /// Where the log starts on every live replica.
+  var lowWatermark: Offset { self.state.withLock { $0.leader.lowWatermark } }
+
+  func awaitLowWatermark(_ waiter: Waiter<Env>, _ offset: Offset) {
+    self.step { state, effects in self.handle(Machine.Input.awaitLowWatermark(waiter, offset: offset), &state, &effects) }
+  }
+
+  func cancelLowWatermark(_ waiter: Waiter<Env>) {
+    self.step { state, effects in self.handle(Machine.Input.cancelLowWatermark(waiter), &state, &effects) }
+  }
+
   /// Takes segments that retention no longer keeps out of the log. Blocks, without the partition's lock: on the background lane.
   func applyRetention(now: Timestamp) throws(StorageError) -> SegmentRemoval<Env.Disk>? {
     let ticket = try self.state.withLock { state throws(StorageError) in
-      state.leader.resignation == nil ? try state.log.beginRetention(highWatermark: state.leader.highWatermark, now: now) : nil
+      state.isInService ? try state.log.beginRetention(highWatermark: state.highWatermark, now: now) : nil
     }
     guard let ticket else { return nil }
     let isCheckpointed: Bool
@@ -43,7 +64,7 @@ extension Partition {
     let outcome: Result<SegmentRemoval<Env.Disk>?, StorageError> = self.step { state, effects in
       do throws(StorageError) {
         let removal = try state.log.completeRetention(ticket, isCheckpointed: isCheckpointed)
-        self.handle(.logStartAdvanced(to: state.log.logStartOffset), &state, &effects)
+        self.noteLogStart(&state, &effects)
         // Under the lock, as a deletion is: files are renamed by their paths, and a topic that is made anew has the same ones.
         do throws(DiskError) { try removal?.mark() } catch { throw .disk(error) }
         return .success(removal)
@@ -74,7 +95,7 @@ extension Partition {
 
   var hasUnflushedRecords: Bool { self.state.withLock { $0.log.flushedOffset < $0.log.logEndOffset } }
 
-  var highWatermark: Offset { self.state.withLock { $0.leader.highWatermark } }
+  var highWatermark: Offset { self.state.withLock { $0.highWatermark } }
 
   /// Forgets idempotent producers that were silent for long. On the background lane.
   func expireProducers(now: Timestamp) { self.state.withLock { state in _ = state.log.expireProducers(now: now) } }
@@ -103,5 +124,5 @@ extension Partition {
   }
 
   /// Whether the log was taken out of service by its disk.
-  var hasFailed: Bool { self.state.withLock { $0.leader.resignation == .kafkaStorageError } }
+  var hasFailed: Bool { self.state.withLock { $0.hasFailed } }
 }

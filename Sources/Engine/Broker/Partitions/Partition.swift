@@ -11,24 +11,37 @@ import Synchronization
 /// What a partition takes from its topic's configuration.
 struct PartitionSettings: Sendable {
   var log: LogConfig
-  var flushPolicy: Replication.FlushPolicy
+  var leader: LeaderSettings
+  var follower: FollowerSettings
   /// `flush.ms`; nil is never.
   var flushInterval: Duration?
 }
 
-/// One partition that this broker leads: its log, the leader's machine and who waits, behind one lock.
+/// One replica of a partition: its log, the machine of its role and who waits, behind one lock.
+///
+/// While this broker leads the partition its `LeaderMachine` decides. While another does, or nobody, a `FollowerMachine` does, and the
+/// leader's machine is one that has resigned: it refuses, and knows who leads instead. Positions are carried from the one to the other.
 ///
 /// Whoever holds a request steps the state inline; effects run after unlocking, on the same thread. Calls do not block but for the page
 /// cache, except those that say so.
 final class Partition<Env: Environment>: Sendable {
   typealias Machine = LeaderMachine<Waiter<Env>>
+  typealias Follower = FollowerMachine<Waiter<Env>>
   typealias File = Env.Disk.File
 
   struct State: Sendable {
     var log: PartitionLog<Env.Disk>
     var leader: Machine
-    /// `flush.ms`; nil is never.
-    var flushInterval: Duration?
+    /// Nil while this broker leads.
+    var follower: Follower?
+    /// What the follower is to cut off its log, on the background lane.
+    var pendingCut: LogCut?
+    /// Effects of the follower's that are to be carried out, in their order: two threads must not swap "fetch" and "stop fetching".
+    var outbox: [Follower.Effect] = []
+    var isDelivering = false
+    /// When the leader's timer is set for.
+    var armedFor: Instant?
+    var settings: PartitionSettings
     var isFlushScheduled = false
     /// The last append was refused by the disk; said once until one succeeds.
     var isRefusingAppends = false
@@ -38,66 +51,69 @@ final class Partition<Env: Environment>: Sendable {
     var isFlushDeferred = false
     /// A timer is set that asks for the flush that was put off.
     var isFlushRetryScheduled = false
+
+    /// Up to where this replica may show the log to consumers.
+    var highWatermark: Offset { self.follower?.log.highWatermark ?? self.leader.highWatermark }
+    /// Whether this broker leads or follows: while it does, nothing ends that waits here.
+    var isInService: Bool { self.log.state == .online && !self.hasFailed && (self.follower != nil || self.leader.resignation == nil) }
+    /// The log's disk failed: there is no way back into service.
+    var hasFailed: Bool { self.leader.resignation == .kafkaStorageError || self.follower?.phase == .failed }
+  }
+
+  /// What a step brought about, to be carried out once the lock is released.
+  struct Effects {
+    var leader: [Machine.Effect] = []
+    var follower: [Follower.Effect] = []
+    /// The log went out of service.
+    var failure: StorageError?
   }
 
   let topicPartition: TopicPartition
   let topicID: KafkaUUID
+  let node: NodeID
   let environment: Env
-  let syncer: LogDirectorySyncer<Env>
+  let surroundings: PartitionSurroundings<Env>
   let events: any BrokerEvents
   let state: Mutex<State>
 
+  var key: TopicIDPartition { TopicIDPartition(self.topicID, self.topicPartition.partition) }
+
+  /// A replica that has no role yet: `apply` gives it one.
   init(
-    topicID: KafkaUUID, log: PartitionLog<Env.Disk>, node: NodeID, image: PartitionImage, settings: PartitionSettings,
-    checkpointedHighWatermark: Offset?, environment: Env, syncer: LogDirectorySyncer<Env>, events: any BrokerEvents
+    topicID: KafkaUUID, log: PartitionLog<Env.Disk>, image: PartitionImage, settings: PartitionSettings,
+    checkpointedHighWatermark: Offset?, surroundings: PartitionSurroundings<Env>
   ) {
-    var log = log
-    if image.leader == node { log.beginLeaderEpoch(image.leaderEpoch) }
     self.topicPartition = log.topicPartition
     self.topicID = topicID
-    self.environment = environment
-    self.syncer = syncer
-    self.events = events
+    self.node = surroundings.node
+    self.environment = surroundings.environment
+    self.surroundings = surroundings
+    self.events = surroundings.events
     let positions = LogPositions(
       logStartOffset: log.logStartOffset, logEndOffset: log.logEndOffset, flushedOffset: log.flushedOffset,
       highWatermark: checkpointedHighWatermark ?? log.logStartOffset)
-    // A partition that nobody leads has a machine too, which is told so at once.
+    let now = surroundings.environment.now()
+    // It leads nothing, so that it has to be told that it does.
     var registration = PartitionRegistration(image)
-    registration.leader = node
-    let leader = Machine(
-      node: node, registration: registration, settings: LeaderSettings(flushPolicy: settings.flushPolicy), log: positions,
-      now: environment.now())
-    self.state = Mutex(State(log: log, leader: leader, flushInterval: settings.flushInterval))
-  }
-
-  /// What the partition is told when it begins or its registration changes: whether this broker leads it, and in which epoch.
-  func apply(_ image: PartitionImage, node: NodeID) {
-    let event: BrokerEvent? = self.step { state, effects in
-      let isNew = image.leader == node && (image.leaderEpoch > state.leader.epoch || state.leader.resignation != nil)
-      if isNew { state.log.beginLeaderEpoch(image.leaderEpoch) }
-      self.handle(.registrationChanged(PartitionRegistration(image)), &state, &effects)
-      if image.leader != node {
-        if state.leader.resignation == nil { self.handle(.resigned(.notLeaderOrFollower), &state, &effects) }
-        return nil
-      }
-      self.handle(.began, &state, &effects)
-      return isNew ? Self.becameLeader(self.topicPartition, state.leader) : nil
-    }
-    if let event { self.events.record(event) }
-  }
-
-  private static func becameLeader(_ partition: TopicPartition, _ leader: Machine) -> BrokerEvent {
-    .becameLeader(partition, leader.epoch, logEndOffset: leader.logEndOffset, highWatermark: leader.highWatermark)
+    (registration.leader, registration.leaderEpoch) = (surroundings.node, .unknown)
+    registration.partitionEpoch = PartitionEpoch(-1)
+    var leader = Machine(node: surroundings.node, registration: registration, settings: settings.leader, log: positions, now: now)
+    var none: [Machine.Effect] = []
+    leader.handle(.resigned(.notLeaderOrFollower), now: now, lease: .none, into: &none)
+    let follower = Follower(node: surroundings.node, settings: settings.follower, log: positions, lastEpoch: Self.lastEpoch(log))
+    self.state = Mutex(State(log: log, leader: leader, follower: follower, settings: settings))
   }
 
   /// A changed configuration takes effect with the next append.
   func configure(_ settings: PartitionSettings) {
-    let flushPolicy = settings.flushPolicy
     self.step { state, effects in
+      let old = state.settings
+      state.settings = settings
       state.log.config = settings.log
-      state.flushInterval = settings.flushInterval
-      if state.leader.flushPolicy != flushPolicy {
-        self.handle(.settingsChanged(LeaderSettings(flushPolicy: flushPolicy)), &state, &effects)
+      if state.follower != nil {
+        if old.follower != settings.follower { self.handle(.settingsChanged(settings.follower), &state, &effects) }
+      } else if old.leader != settings.leader {
+        self.handle(.settingsChanged(settings.leader), &state, &effects)
       }
     }
   }
@@ -112,19 +128,24 @@ final class Partition<Env: Environment>: Sendable {
   // MARK: - Stepping
 
   /// Runs `body` under the lock, then what it brought about.
-  func step<Result: Sendable>(_ body: (inout State, inout [Machine.Effect]) -> Result) -> Result {
+  func step<Result: Sendable>(_ body: (inout State, inout Effects) -> Result) -> Result {
     let (result, effects) = self.state.withLock { state in
-      var effects: [Machine.Effect] = []
+      var effects = Effects()
       let result = body(&state, &effects)
+      if !effects.follower.isEmpty { state.outbox += effects.follower }
       return (result, effects)
     }
-    self.perform(effects)
+    if !effects.leader.isEmpty { self.perform(effects.leader) }
+    if !effects.follower.isEmpty { self.deliver() }
+    if let failure = effects.failure { self.fail(failure) }
     return result
   }
 
-  /// Steps the leader. The controller is part of this process, so its session with us cannot end before we do.
-  func handle(_ input: Machine.Input, _ state: inout State, _ effects: inout [Machine.Effect]) {
-    state.leader.handle(input, now: self.environment.now(), lease: .unlimited, into: &effects)
+  /// Steps the leader.
+  func handle(_ input: Machine.Input, _ state: inout State, _ effects: inout Effects) {
+    let now = self.environment.now()
+    state.leader.handle(input, now: now, lease: self.surroundings.lease.current, into: &effects.leader)
+    if let deadline = state.leader.nextDeadline { self.arm(deadline, &state) }
   }
 
   private func perform(_ effects: [Machine.Effect]) {
@@ -132,14 +153,28 @@ final class Partition<Env: Environment>: Sendable {
       switch effect {
       // Readers see it in the state; those who wait have effects of their own.
       case .highWatermarkAdvanced: continue
-      // This broker is the only replica: there is no ISR to change and no lease to wait for, and its own events tell the rest.
-      case .propose, .awaitLease, .trace: continue
-      case .requestFlush: self.syncer.request(self)
+      case .requestFlush: self.surroundings.syncer.request(self)
       case .acknowledge(.produce(let produce, let place)): produce.settle(place, .none)
       case .fail(.produce(let produce, let place), let code): produce.settle(place, code)
+      case .acknowledge(.deletion(let deletion, let place)): deletion.settle(place, .none)
+      case .fail(.deletion(let deletion, let place), let code): deletion.settle(place, code)
       case .wake(.fetch(let fetch, let place)): fetch.wake(place)
-      case .acknowledge(.fetch), .fail(.fetch, _), .wake(.produce): invariant(false, "a waiter was told what it did not wait for")
+      case .wake(.follower(let session, let place)): session.wake(place)
+      case .propose(let proposal): self.surroundings.proposals.propose(proposal, for: self)
+      case .awaitLease: self.surroundings.leaseWaits.add(self)
+      case .trace(let event): self.tell(event)
+      case .acknowledge(.fetch), .acknowledge(.follower), .fail(.fetch, _), .fail(.follower, _), .wake(.produce), .wake(.deletion):
+        invariant(false, "a waiter was told what it did not wait for")
       }
+    }
+  }
+
+  /// Reports what a machine tells of itself, but for what the broker's own events say.
+  func tell(_ event: ReplicationEvent) {
+    switch event {
+    case .tookLeadership: return
+    case .resigned(_, successor: nil), .stoppedFollowing(.notLeaderOrFollower), .stoppedFollowing(.unknownTopicOrPartition): return
+    default: self.events.record(.replica(self.topicPartition, event))
     }
   }
 
@@ -147,8 +182,8 @@ final class Partition<Env: Environment>: Sendable {
   func fail(_ error: StorageError) {
     let isNews = self.step { state, effects in
       state.log.takeOffline(error.description)
-      if state.leader.resignation != nil { return false }
-      self.handle(.resigned(.kafkaStorageError), &state, &effects)
+      if state.hasFailed { return false }
+      self.end(.kafkaStorageError, &state, &effects)
       return true
     }
     if isNews { self.events.record(.partitionOffline(self.topicPartition, cause: error)) }
@@ -157,8 +192,15 @@ final class Partition<Env: Environment>: Sendable {
   /// Ends all waiting because the partition goes away or the broker stops.
   func resign(_ code: ErrorCode) {
     self.step { state, effects in
-      if state.leader.resignation == nil { self.handle(.resigned(code), &state, &effects) }
+      if !state.hasFailed { self.end(code, &state, &effects) }
     }
+  }
+
+  private func end(_ code: ErrorCode, _ state: inout State, _ effects: inout Effects) {
+    state.pendingCut = nil
+    if state.follower != nil { self.handle(.stopped(code), &state, &effects) }
+    self.handle(.resigned(code), &state, &effects)
+    self.surroundings.proposals.withdraw(self.key)
   }
 
   // MARK: - Produce
@@ -175,16 +217,14 @@ final class Partition<Env: Environment>: Sendable {
   }
 
   /// Appends a batch, or finds that it was appended before.
-  func append(_ batch: ValidatedBatch, needsInSyncReplicas: Int) -> Result<Appended, ApiError> {
+  func append(_ batch: ValidatedBatch, needsAll: Bool) -> Result<Appended, ApiError> {
     // A checksum that changes (LogAppendTime) is computed before the lock; it does not cover what the log itself sets.
     let header = batch.patchedHeader(baseOffset: .zero, leaderEpoch: .unknown)
     var failure: StorageError?
     let result: Result<Appended, ApiError> = self.step { state, effects in
-      if let resignation = state.leader.resignation { return .failure(ApiError(resignation)) }
-      guard state.leader.hasInSyncReplicas(needsInSyncReplicas) else {
-        let count = state.leader.inSyncReplicas.count
-        return .failure(
-          ApiError(.notEnoughReplicas, "\(count) replicas are in sync, min.insync.replicas asks for \(needsInSyncReplicas)."))
+      let lease = self.surroundings.lease.current
+      if let refusal = state.leader.refusalOfProduce(needsAll: needsAll, now: self.environment.now(), lease: lease) {
+        return .failure(ApiError(refusal, refusal == .notEnoughReplicas ? Self.tooFewReplicas(state.leader) : nil))
       }
       do throws(StorageError) {
         let appended = try state.log.append(
@@ -192,7 +232,7 @@ final class Partition<Env: Environment>: Sendable {
         state.isRefusingAppends = false
         if !appended.isDuplicate {
           self.handle(.appended(endOffset: state.log.logEndOffset), &state, &effects)
-          if let interval = state.flushInterval { self.scheduleFlush(after: interval, &state) }
+          if let interval = state.settings.flushInterval { self.scheduleFlush(after: interval, &state) }
         }
         let required = appended.lastOffset + 1
         return .success(
@@ -212,8 +252,12 @@ final class Partition<Env: Environment>: Sendable {
     return result
   }
 
+  private static func tooFewReplicas(_ leader: Machine) -> String {
+    "\(leader.inSyncReplicas.count) replicas are in sync, min.insync.replicas asks for \(leader.minInSyncReplicas)."
+  }
+
   /// A write that was undone leaves the partition in service: room may come back. One that could not be undone does not.
-  private func noteAppendFailure(_ error: StorageError) {
+  func noteAppendFailure(_ error: StorageError) {
     let isOnline = self.state.withLock { $0.log.state == .online }
     if isOnline { self.events.record(.appendRefused(self.topicPartition, cause: error)) } else { self.fail(error) }
   }
@@ -226,70 +270,23 @@ final class Partition<Env: Environment>: Sendable {
     self.step { state, effects in self.handle(.cancelCommit(waiter), &state, &effects) }
   }
 
-  // MARK: - Flush
-
-  private func scheduleFlush(after interval: Duration, _ state: inout State) {
-    if state.isFlushScheduled { return }
-    state.isFlushScheduled = true
-    _ = self.environment.schedule(after: interval) { [weak self] in
-      guard let self else { return }
-      let isNeeded = self.state.withLock { state in
-        state.isFlushScheduled = false
-        return state.log.state == .online && state.log.hasUnflushed
-      }
-      if isNeeded { self.syncer.request(self) }
-    }
-  }
-
-  /// Makes everything appended so far durable and tells who waits for it. Blocks: on the sync lane of the log's directory.
-  func flush() {
-    do throws(StorageError) {
-      let ticket = try self.state.withLock { state throws(StorageError) in
-        var none: [Machine.Effect] = []
-        self.handle(.flushBegan, &state, &none)
-        // Closed or deleted since it was asked for: whoever did that has seen to what was appended.
-        return state.log.state == .online ? try state.log.beginFlush() : nil
-      }
-      do throws(DiskError) { try ticket?.run() } catch { throw StorageError.disk(error) }
-      self.step { state, effects in
-        state.isFlushDeferred = false
-        if let ticket { state.log.completeFlush(ticket) }
-        self.handle(.flushed(upTo: state.log.flushedOffset), &state, &effects)
-      }
-    } catch {
-      if error.isTransient { self.deferFlush(error) } else { self.fail(error) }
-    }
-  }
-
-  /// How long a flush is put off that found no descriptor for its files. Whatever is appended meanwhile asks for one sooner.
-  private static var flushRetryInterval: Duration { .milliseconds(500) }
-
-  /// Nothing was synced and nothing is lost: whoever waits goes on waiting.
-  private func deferFlush(_ cause: StorageError) {
-    let (isNews, mustSchedule) = self.state.withLock { state in
-      defer { (state.isFlushDeferred, state.isFlushRetryScheduled) = (true, true) }
-      return (!state.isFlushDeferred, !state.isFlushRetryScheduled)
-    }
-    if isNews { self.events.record(.flushDeferred(self.topicPartition, cause: cause)) }
-    // Every append meanwhile may ask for a flush and have it put off, so one timer stands for all.
-    guard mustSchedule else { return }
-    _ = self.environment.schedule(after: Self.flushRetryInterval) { [weak self] in
-      guard let self else { return }
-      let isNeeded = self.state.withLock { state in
-        state.isFlushRetryScheduled = false
-        return state.log.state == .online && state.log.hasUnflushed
-      }
-      if isNeeded { self.syncer.request(self) }
-    }
-  }
-
   // MARK: - Waiting fetches
 
   func awaitFetch(_ waiter: Waiter<Env>, from offset: Offset) {
-    self.step { state, effects in self.handle(.awaitFetch(waiter, from: offset), &state, &effects) }
+    self.step { state, effects in
+      if state.follower != nil {
+        self.handle(Follower.Input.awaitFetch(waiter, from: offset), &state, &effects)
+      } else {
+        self.handle(Machine.Input.awaitFetch(waiter, from: offset), &state, &effects)
+      }
+    }
   }
 
   func cancelFetch(_ waiter: Waiter<Env>) {
-    self.step { state, effects in self.handle(.cancelFetch(waiter), &state, &effects) }
+    self.step { state, effects in
+      // It may have begun to wait in the other role.
+      if state.follower != nil { self.handle(Follower.Input.cancelFetch(waiter), &state, &effects) }
+      self.handle(Machine.Input.cancelFetch(waiter), &state, &effects)
+    }
   }
 }

@@ -9,3 +9,12 @@ extension PartitionRegistration {
       inSyncReplicas: image.inSyncReplicas, isRecovering: image.leaderRecoveryState == .recovering)
   }
 }
+
+extension BrokerStanding {
+  /// What leaders act on, out of what the metadata log says of a broker.
+  init(_ registration: BrokerRegistration) {
+    self.init(
+      node: registration.nodeID, brokerEpoch: registration.epoch, isFenced: registration.isFenced,
+      isShuttingDown: registration.isInControlledShutdown, rack: registration.rack)
+  }
+}

@@ -4,6 +4,7 @@ import Metadata
 import Model
 import NIOCore
 import Records
+import Replication
 import Wire
 
 // Produce: validates batches where they lie, appends them, and answers at once (acks 0 and 1) or when they are committed (acks all).
@@ -28,8 +29,8 @@ extension Broker {
         } else {
           partition.fail(Catalog<Env>.unknownTopicCode(reference))
         }
-        if partition.errorCode == .notLeaderOrFollower, exchange.version >= 10 {
-          self.nameLeader(of: reference, PartitionID(partitionData.index), catalog, exchange, &partition, &response)
+        if partition.errorCode == .notLeaderOrFollower || partition.errorCode == .fencedLeaderEpoch {
+          self.nameLeader(of: reference, PartitionID(partitionData.index), exchange, &partition, &response)
         }
         answered.partitionResponses.append(partition)
       }
@@ -37,7 +38,7 @@ extension Broker {
     }
     if request.acks == 0 { return self.endUnacknowledged(exchange, response) }
     if waits.isEmpty { return exchange.respond(response) }
-    PendingProduce(exchange: exchange, response: response, places: waits, deadlines: self.deadlines)
+    PendingProduce(broker: self, exchange: exchange, response: response, places: waits)
       .start(timeout: .milliseconds(Int64(max(0, request.timeoutMs))), now: self.environment.now())
   }
 
@@ -76,7 +77,7 @@ extension Broker {
       // As Kafka answers a producer whose transaction its coordinator does not know: here, none knows any.
       return answer.fail(.invalidTxnState, "This broker does not serve transactions yet.")
     }
-    let outcome = partition.append(batch, needsInSyncReplicas: request.acks == -1 ? topic.config.minInSyncReplicas : 0)
+    let outcome = partition.append(batch, needsAll: request.acks == -1)
     switch outcome {
     case .success(let appended):
       answer.baseOffset = appended.baseOffset.rawValue
@@ -101,16 +102,17 @@ extension Broker {
     exchange.skip()
   }
 
-  /// Tells the client whom to ask instead (KIP-951).
-  private func nameLeader(
-    of topic: TopicReference, _ partition: PartitionID, _ catalog: Catalog<Env>, _ exchange: Exchange<Env.Disk.File>,
+  /// Tells the client whom to ask instead (KIP-951, v10).
+  func nameLeader(
+    of topic: TopicReference, _ partition: PartitionID, _ exchange: Exchange<Env.Disk.File>,
     _ answer: inout ProduceResponse.PartitionProduceResponse, _ response: inout ProduceResponse
   ) {
-    guard let (leader, epoch) = catalog.leader(topic, partition) else { return }
-    answer.currentLeader = .init(leaderId: leader.rawValue, leaderEpoch: epoch.rawValue)
-    guard !response.nodeEndpoints.contains(where: { $0.nodeId == leader.rawValue }),
-      let endpoint = catalog.endpoint(of: leader, listener: exchange.client.listener)
+    guard exchange.version >= 10, let hint = self.leaderHint(topic, partition) else { return }
+    answer.currentLeader = .init(leaderId: hint.node.rawValue, leaderEpoch: hint.epoch.rawValue)
+    guard !response.nodeEndpoints.contains(where: { $0.nodeId == hint.node.rawValue }),
+      let endpoint = self.catalog.endpoint(of: hint.node, listener: exchange.client.listener)
     else { return }
-    response.nodeEndpoints.append(.init(nodeId: leader.rawValue, host: endpoint.host, port: endpoint.port, rack: endpoint.rack))
+    response.nodeEndpoints.append(
+      .init(nodeId: endpoint.nodeID.rawValue, host: endpoint.host, port: endpoint.port, rack: endpoint.rack))
   }
 }

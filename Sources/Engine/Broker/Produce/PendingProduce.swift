@@ -24,15 +24,16 @@ final class PendingProduce<Env: Environment>: Expirable {
     var deadline: DeadlineQueue<Env>.Handle?
   }
 
+  private let broker: Broker<Env>
   private let exchange: Exchange<Env.Disk.File>
   private let places: [Place]
-  private let deadlines: DeadlineQueue<Env>
   private let state: Mutex<State>
+  private var deadlines: DeadlineQueue<Env> { self.broker.deadlines }
 
-  init(exchange: Exchange<Env.Disk.File>, response: ProduceResponse, places: [Place], deadlines: DeadlineQueue<Env>) {
+  init(broker: Broker<Env>, exchange: Exchange<Env.Disk.File>, response: ProduceResponse, places: [Place]) {
+    self.broker = broker
     self.exchange = exchange
     self.places = places
-    self.deadlines = deadlines
     self.state = Mutex(State(response: response, isSettled: Array(repeating: false, count: places.count), unsettledCount: places.count))
   }
 
@@ -54,9 +55,22 @@ final class PendingProduce<Env: Environment>: Expirable {
       guard self.settle(place, code, &state), state.unsettledCount == 0 else { return nil }
       return (state.response, state.deadline)
     }
-    guard let (response, deadline) = answer else { return }
+    guard let (settled, deadline) = answer else { return }
+    var response = settled
     if let deadline { self.deadlines.cancel(deadline) }
+    self.nameLeaders(&response)
     self.exchange.respond(response)
+  }
+
+  /// Tells where to go on with partitions that stopped being led here while they were waited for (KIP-951).
+  private func nameLeaders(_ response: inout ProduceResponse) {
+    for place in self.places {
+      var answer = response.responses[place.topicIndex].partitionResponses[place.partitionIndex]
+      guard answer.errorCode == .notLeaderOrFollower || answer.errorCode == .fencedLeaderEpoch else { continue }
+      let name = place.partition.topicPartition
+      self.broker.nameLeader(of: .id(place.partition.topicID), name.partition, self.exchange, &answer, &response)
+      response.responses[place.topicIndex].partitionResponses[place.partitionIndex] = answer
+    }
   }
 
   func expire() {

@@ -11,6 +11,7 @@ extension Broker: RequestHandler {
 
   package func disconnected(_ client: ClientContext) {
     if client.role == .controller { return self.heartbeatConnections.ended(client, self.controller) }
+    self.endFollowerSession(connectionID: client.connectionID)
     for fetch in self.connectionWaits.take(connectionID: client.connectionID) { fetch.abandon() }
   }
 

@@ -41,6 +41,10 @@ struct BrokerEventLog: BrokerEvents {
       self.log.debug(
         "leads partition",
         metadata: ["partition": "\(partition)", "epoch": "\(epoch)", "end": "\(logEndOffset)", "highWatermark": "\(highWatermark)"])
+    case .replica(let partition, let event):
+      self.log.log(level: Self.level(of: event), "replica", metadata: ["partition": "\(partition)", "event": "\(event)"])
+    case .fetchSessionLost(let leader, let error):
+      self.log.info("replication from a broker begins anew", metadata: ["leader": "\(leader)", "reason": "\(error)"])
     case .partitionOffline(let partition, let cause):
       self.log.error("partition offline", metadata: ["partition": "\(partition)", "reason": "\(cause)"])
     case .partitionBackOnline(let partition): self.log.info("partition back online", metadata: ["partition": "\(partition)"])
@@ -98,6 +102,15 @@ struct BrokerEventLog: BrokerEvents {
     case .heartbeatRefused(let error): self.log.warning("heartbeat refused", metadata: ["error": "\(error)"])
     case .fenced: self.log.warning("fenced: others lead until this broker has caught up")
     case .unfenced: self.log.info("unfenced")
+    }
+  }
+
+  private static func level(of event: ReplicationEvent) -> Logger.Level {
+    switch event {
+    case .refusedTruncation: .error
+    case .underMinInSync, .leaseEnded, .slept: .warning
+    case .inSyncReplicasChanged, .truncated, .restarted: .info
+    case .tookLeadership, .resigned, .proposed, .proposalFailed, .staleAnswer, .following, .stoppedFollowing, .fetchFailed: .debug
     }
   }
 

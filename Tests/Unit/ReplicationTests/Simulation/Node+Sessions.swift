@@ -140,7 +140,7 @@ extension Node {
     answer.divergence = self.divergence(position, replica)
     if answer.divergence != nil { return answer }
     answer.records = replica.log.slice(from: offset, countMax: min(20, room))
-    return answer.records.isEmpty && !leader.owesHighWatermark(to: fetch.node) ? nil : answer
+    return answer.records.isEmpty && !leader.owesOffsets(to: fetch.node) ? nil : answer
   }
 
   func tryAnswer(_ request: FetchRequest, isLast: Bool) {

@@ -1,4 +1,0 @@
-extension Broker {
-  /// The lease is live again: partitions that waited for it go on.
-  func leaseRenewed() {}
-}

@@ -34,7 +34,7 @@ def leaders(cluster, topic):
     client = admin(cluster)
     try:
         (described,) = client.describe_topics([topic])
-        return {each["partition"]: each["leader"] for each in described["partitions"]}
+        return {each["partition_index"]: each["leader_id"] for each in described["partitions"]}
     finally:
         client.close()
 
@@ -105,7 +105,7 @@ def in_sync(cluster, topic, node):
     client = admin(cluster)
     try:
         (described,) = client.describe_topics([topic])
-        return all(node in each["isr"] for each in described["partitions"])
+        return all(node in each["isr_nodes"] for each in described["partitions"])
     finally:
         client.close()
 

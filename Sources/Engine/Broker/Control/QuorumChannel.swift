@@ -71,14 +71,13 @@ final class QuorumChannel<Env: Environment>: ControllerChannel {
     let leader: NodeID? = self.state.withLock { $0.isClosed ? nil : $0.leader.node }
     guard let leader else { return .none(.disconnected(.unreachable(reason: "no active controller is known"))) }
     if leader == self.node { return .here }
-    let known = self.state.withLock { $0.peers[line] }
-    if let known { return .there(known) }
     guard let address = self.address(leader) else {
       return .none(.disconnected(.unreachable(reason: "it is not known where controller \(leader) is reached")))
     }
     return self.state.withLock { state in
       if state.isClosed || state.leader.node != leader { return .none(.disconnected(.closedHere)) }
-      if let peer = state.peers[line] { return .there(peer) }
+      // A voter may say that it is reached elsewhere now (UpdateRaftVoter).
+      if let peer = state.peers[line], peer.address == address { return .there(peer) }
       let peer = Peer(address, for: .control, clientID: "broker-\(self.node)", environment: self.environment)
       state.peers[line] = peer
       return .there(peer)

@@ -105,7 +105,7 @@ extension Broker {
     }
     do throws(StorageError) {
       return try LogDirectory.open(
-        disk: environment.disk, path: path, nodeID: config.nodeID, clusterID: clusterID ?? cluster.derivedClusterID?.description,
+        disk: environment.disk, path: path, nodeID: config.nodeID, clusterID: clusterID,
         newClusterID: newID ?? "", generator: &generator)
     } catch {
       throw .storage(error)
@@ -130,7 +130,10 @@ extension Broker {
       },
       becameActive: { self.membership.tell(.controllerChanged) })
     let outcome = FirstOutcome<Result<Void, BrokerStartError>, Env.Timer>(done)
+    // The start waits for as long as it takes; whoever looks should know for what.
+    let patience = self.environment.schedule(after: .seconds(5)) { self.events.record(.waitingForQuorum(node: self.config.nodeID)) }
     self.controller.start { loaded in
+      patience.cancel()
       switch loaded {
       case .failure(let error): outcome.end(.failure(.controller(error)))
       case .success(let image) where !self.config.cluster.isBroker:

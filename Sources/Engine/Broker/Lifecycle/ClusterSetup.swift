@@ -25,8 +25,8 @@ extension ControllerSetup {
     raft.fetchTimeout = cluster.fetchTimeout
     raft.requestTimeout = cluster.requestTimeout
     raft.retryBackoff = cluster.retryBackoff
-    // A fetch that waits for longer than a follower's patience would look like a leader that is gone.
-    raft.fetchWaitMax = min(raft.fetchWaitMax, cluster.fetchTimeout / 2)
+    // A leader that pauses and then lets a fetch wait must be back within the follower's patience.
+    raft.fetchWaitMax = min(raft.fetchWaitMax, cluster.fetchTimeout / 5)
 
     var voters = VoterSet.empty
     var version = Raft.KRaftVersion.staticVoters

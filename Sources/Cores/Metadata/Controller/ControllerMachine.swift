@@ -13,7 +13,7 @@ package struct ControllerMachine: Sendable {
   /// What only the active controller knows: who was heard of, and when. Not in the log, and nothing that is replayed rests on it.
   package var sessions = BrokerSessions()
   /// Of the record with which each broker registered or was last fenced, to know when a broker has seen itself as it is.
-  private var registrationOffsets: [NodeID: Offset] = [:]
+  private var catchUpOffsets: [NodeID: Offset] = [:]
   /// Of the last record by which a broker in controlled shutdown lost a partition.
   private var shutdownOffsets: [NodeID: Offset] = [:]
   package var mutant: ControllerMutant? {
@@ -29,7 +29,7 @@ package struct ControllerMachine: Sendable {
     self.seed = seed
     // The records behind the image are not known one by one; they all are at or before its offset.
     for broker in image.brokers {
-      self.registrationOffsets[broker.nodeID] = image.offset
+      self.catchUpOffsets[broker.nodeID] = image.offset
       if broker.isInControlledShutdown { self.shutdownOffsets[broker.nodeID] = image.offset }
     }
   }
@@ -53,11 +53,11 @@ package struct ControllerMachine: Sendable {
     }
     switch change {
     case .registerBroker(let registration):
-      self.registrationOffsets[registration.nodeID] = offset
+      self.catchUpOffsets[registration.nodeID] = offset
       if !registration.isInControlledShutdown { self.shutdownOffsets[registration.nodeID] = nil }
       self.sessions.registered(registration)
     case .unregisterBroker(let id, _):
-      self.registrationOffsets[id] = nil
+      self.catchUpOffsets[id] = nil
       self.shutdownOffsets[id] = nil
       self.sessions.unregistered(id)
     case .brokerRegistrationChange(let change):
@@ -74,7 +74,7 @@ package struct ControllerMachine: Sendable {
     guard isFenced else { return self.sessions.unfenced(id, epoch) }
     self.sessions.fenced(id, epoch)
     // With its lease back it would go on leading what it lost here, unless it has read of it.
-    if !mutates(self.mutant, .unfencedWithoutMetadata) { self.registrationOffsets[id] = max(self.registrationOffsets[id] ?? offset, offset) }
+    if !mutates(self.mutant, .unfencedWithoutMetadata) { self.catchUpOffsets[id] = max(self.catchUpOffsets[id] ?? offset, offset) }
   }
 
   /// The records a new cluster's log begins with. `min.insync.replicas` is set for the cluster, since with an ELR all nodes must mean
@@ -90,7 +90,7 @@ package struct ControllerMachine: Sendable {
   }
 
   /// The offset of the metadata from which on the broker knows of its own registration and of its last fencing.
-  package func registrationOffset(of broker: NodeID) -> Offset { self.registrationOffsets[broker] ?? self.image.offset }
+  package func registrationOffset(of broker: NodeID) -> Offset { self.catchUpOffsets[broker] ?? self.image.offset }
 
   /// What everybody must have read before a broker in controlled shutdown may go; nil if it is in none.
   package func shutdownOffset(of broker: NodeID) -> Offset? { self.shutdownOffsets[broker] }

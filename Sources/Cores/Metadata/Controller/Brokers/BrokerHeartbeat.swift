@@ -4,7 +4,7 @@ package import Model
 /// A broker says that it is alive, how far it has read the metadata, and what it wants: to be fenced, to be unfenced, to go.
 ///
 /// ```
-/// fenced --knows its own registration--> unfenced --wants to go--> controlled shutdown --leads nothing, all have read it--> may go
+/// fenced --knows of its registration and fencing--> unfenced --wants to go--> controlled shutdown --leads nothing, all have read it--> may go
 /// ```
 ///
 /// `ControllerMachine.heard(_:now:into:)` notes the sign of life; this decides what follows from it.
@@ -31,7 +31,7 @@ package struct BrokerHeartbeat: ControllerRequest {
   }
 
   package struct Answer: Sendable, Hashable {
-    /// It has read its own registration.
+    /// It has read its own registration, and that it was fenced if it was.
     package var isCaughtUp: Bool
     package var isFenced: Bool
     /// It may stop now.
@@ -41,7 +41,7 @@ package struct BrokerHeartbeat: ControllerRequest {
 
   package func decide(on state: ControllerMachine, nextOffset: Offset) throws(ApiError) -> Decision<Answer> {
     let broker = try checkedBroker(self.nodeID, self.epoch, in: state.image)
-    let isCaughtUp = self.metadataOffset >= state.registrationOffset(of: self.nodeID)
+    let isCaughtUp = self.metadataOffset >= state.catchUpOffset(of: self.nodeID)
     var records: [MetadataChange] = []
     var answer = Answer(isCaughtUp: isCaughtUp, isFenced: broker.isFenced, shouldShutDown: false)
     if broker.isFenced {

@@ -90,7 +90,7 @@ package struct ControllerMachine: Sendable {
   }
 
   /// The offset of the metadata from which on the broker knows of its own registration and of its last fencing.
-  package func registrationOffset(of broker: NodeID) -> Offset { self.catchUpOffsets[broker] ?? self.image.offset }
+  package func catchUpOffset(of broker: NodeID) -> Offset { self.catchUpOffsets[broker] ?? self.image.offset }
 
   /// What everybody must have read before a broker in controlled shutdown may go; nil if it is in none.
   package func shutdownOffset(of broker: NodeID) -> Offset? { self.shutdownOffsets[broker] }

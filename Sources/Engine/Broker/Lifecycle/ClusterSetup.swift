@@ -59,7 +59,8 @@ extension ControllerSetup {
 extension ClusterConfig {
   /// The one server to ask for the quorum is this node itself: there is nobody to join.
   package var isItsOwnBootstrap: Bool {
-    guard self.isController, !self.isStatic, self.bootstrapServers.count == 1, let server = self.bootstrapServers.first else { return false }
+    guard self.isController, !self.isStatic, self.bootstrapServers.count == 1 else { return false }
+    let server = self.bootstrapServers[0]
     return (self.controllerListeners + self.advertisedControllerListeners).contains { listener in
       guard listener.port == server.port else { return false }
       return listener.host == server.host || ["localhost", "127.0.0.1", "::1"].contains(server.host)

@@ -16,12 +16,13 @@ READY = re.compile(r"^apus ready node=(?P<node>\d+) listen=(?P<listen>\S+) clust
 class Apus:
     """`apus start`, from the ready line to its exit."""
 
-    def __init__(self, data, settings=None, listen="127.0.0.1:0", environment=None, wrapper=()):
+    def __init__(self, data, settings=None, listen="127.0.0.1:0", environment=None, wrapper=(), arguments=()):
         self.data = Path(data)
         self.settings = dict(settings or {})
         self.listen = listen
         self.environment = {**os.environ, **(environment or {})}
         self.wrapper = list(wrapper)
+        self.arguments = list(arguments)
         self.process = None
         self.log = []
         self.ready_line = None
@@ -36,6 +37,7 @@ class Apus:
             command += ["--listen", self.listen]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
+        command += self.arguments
         self.began = time.monotonic()
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment

@@ -34,7 +34,7 @@ def leaders(cluster, topic):
     client = admin(cluster)
     try:
         (described,) = client.describe_topics([topic])
-        return {each["partition"]: each["leader"] for each in described["partitions"]}
+        return {each["partition_index"]: each["leader_id"] for each in described["partitions"]}
     finally:
         client.close()
 
@@ -105,16 +105,15 @@ def in_sync(cluster, topic, node):
     client = admin(cluster)
     try:
         (described,) = client.describe_topics([topic])
-        return all(node in each["isr"] for each in described["partitions"])
+        return all(node in each["isr_nodes"] for each in described["partitions"])
     finally:
         client.close()
 
 
 def test_another_cluster_is_refused(cluster, tmp_path):
-    settings = dict(cluster.nodes[1].settings)
+    settings = cluster.nodes[1].settings
     assert cluster.nodes[1].stop() == 0
-    other = Apus(tmp_path / "node-1", {**settings, "controller.quorum.voters": cluster.voters + ",9@127.0.0.1:1"}, listen=None)
-    other.spawn()
+    other = Apus(tmp_path / "node-1", settings, listen=None, arguments=["--cluster-id", "ZZZZZZZZQyGZZZZZZZZZZw"]).spawn()
     assert other.process.wait(20) == 78
     time.sleep(0.2)
     assert "belongs to cluster" in other.log_text(), other.log_text()

@@ -5,8 +5,8 @@ package import Model
 ///
 /// A broker whose lease has ended acknowledges nothing, for by then the controller may have chosen another leader. The lease comes from the
 /// answers to heartbeats that say "not fenced". The other half of the bargain is the controller's: it chooses new leaders only
-/// when `LeaseRule.session` has passed since it last let a heartbeat extend the lease (or the process is known dead), and it lets none do so
-/// from a broker that was fenced until that broker's metadata reaches past the fencing, so that no lease revives a lost leadership.
+/// when `LeaseRule.session` has passed since it last let a heartbeat extend the lease (or the process is known dead), and it lets none do
+/// so from a broker that was fenced until that broker's metadata reaches past the fencing, so that no lease revives a lost leadership.
 package struct BrokerLease: Hashable, Sendable {
   package private(set) var expiry: Instant
   #if APUS_MUTANTS

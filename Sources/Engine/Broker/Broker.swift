@@ -31,7 +31,7 @@ package final class Broker<Env: Environment>: Sendable {
   let channel: QuorumChannel<Env>
   let membership: BrokerMembership<Env>
   /// Until when this broker may act as a leader.
-  let lease: ServingLease
+  package let lease: ServingLease
   let heartbeatConnections = HeartbeatConnections<Env>()
   let controlRefusals = ControlRefusals()
 

@@ -55,6 +55,8 @@ package enum BrokerEvent: Sendable {
   case connectionRefused(client: ClientContext, clientID: String?, reason: String)
   /// Another node, or what takes itself for one, was refused: once for each error in a row.
   case controlRequestRefused(client: ClientContext, node: NodeID, api: String, error: ErrorCode)
+  /// The node has no quorum yet: too few of its controllers are there, or they take it for one of another cluster.
+  case waitingForQuorum(node: NodeID)
   case membership(BrokerLifecycleEvent)
   /// The controller knows this broker from now on, under this epoch.
   case registered(BrokerEpoch)

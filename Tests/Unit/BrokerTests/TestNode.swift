@@ -27,6 +27,9 @@ final class TestNode {
     self.environment = VirtualEnvironment(disk: disk ?? FaultyDisk(seed: seed), seed: seed, wallClock: wallClock)
     var config = StaticConfig()
     try config.set("log.dirs", "/data")
+    // Virtual days pass in some tests, and a heartbeat each tenth of a second would take real ones.
+    try config.set("broker.session.timeout.ms", "2000000000")
+    try config.set("broker.heartbeat.interval.ms", "900000000")
     for (name, value) in settings.sorted(by: { $0.key < $1.key }) { try config.set(name, value) }
     self.broker = try Broker.open(environment: self.environment, staticConfig: config, events: self.events, logLevels: logLevels)
     self.client = TestClient(connectionID: 0)

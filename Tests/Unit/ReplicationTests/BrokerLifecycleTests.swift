@@ -261,7 +261,8 @@ struct BrokerLifecycleTests {
         let asked = open.remove(at: place)
         guard asked.isBeat else {
           epoch += 1
-          effects = story.at(time, .registrationEnded(asked.number, generator.next() % 4 == 0 ? .noAnswer : .registered(BrokerEpoch(epoch))))
+          let outcome: RegistrationOutcome = generator.next() % 4 == 0 ? .noAnswer : .registered(BrokerEpoch(epoch))
+          effects = story.at(time, .registrationEnded(asked.number, outcome))
           continue
         }
         switch generator.next() % 10 {

@@ -16,7 +16,7 @@ let clusterConfigs: [ConfigDefinition] = [
   .broker("controller.quorum.election.backoff.max.ms", .int, "200", .atLeast(0),
     "The longest pause between two elections, in milliseconds. Default in Apus: 200; Kafka's is 1000."),
   .broker("controller.quorum.fetch.timeout.ms", .int, "350", .atLeast(1),
-    "How long a controller does without word of the leader before it stands itself, in milliseconds. Default in Apus: 350; Kafka's is 2000."),
+    "How long a controller hears nothing of the leader before it stands itself, in milliseconds. Default in Apus: 350; Kafka's is 2000."),
   .broker("controller.quorum.request.timeout.ms", .int, "1000", .atLeast(1),
     "How long another controller may take to answer, in milliseconds. Default in Apus: 1000; Kafka's is 2000."),
   .broker("controller.quorum.retry.backoff.ms", .int, "20", .atLeast(0),

@@ -89,7 +89,7 @@ package struct ControllerMachine: Sendable {
     ]
   }
 
-  /// The offset of the metadata from which on the broker knows of its own registration, and that it was fenced since.and of its last fencing.
+  /// The offset of the metadata from which on the broker knows of its own registration and of its last fencing.
   package func catchUpOffset(of broker: NodeID) -> Offset { self.catchUpOffsets[broker] ?? self.image.offset }
 
   /// What everybody must have read before a broker in controlled shutdown may go; nil if it is in none.

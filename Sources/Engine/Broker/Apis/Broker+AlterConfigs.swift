@@ -62,7 +62,8 @@ extension Broker {
       }
       outcomes[place] = outcome
     }
-    let finish: @Sendable ([IncrementalAlterConfigsResponse.AlterConfigsResourceResponse]) -> Void = { [outcomes] decided in
+    typealias Outcome = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
+    let finish: @Sendable ([Outcome]) -> Void = { [outcomes] decided in
       var decided = decided.makeIterator()
       var response = IncrementalAlterConfigsResponse()
       response.responses = outcomes.compactMap { $0 ?? decided.next() }

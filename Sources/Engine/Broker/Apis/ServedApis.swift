@@ -49,6 +49,7 @@ enum ServedApis {
     entry(DescribeTopicPartitionsRequest.self),
     forwarded(AddRaftVoterRequest.self),
     forwarded(RemoveRaftVoterRequest.self),
+    entry(GetReplicaLogInfoRequest.self),
   ]
 
   private static let controllers: [Entry] = [

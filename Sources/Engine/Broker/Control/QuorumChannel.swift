@@ -33,20 +33,23 @@ final class QuorumChannel<Env: Environment>: ControllerChannel {
     (self.node, self.environment, self.address, self.serve) = (node, environment, address, serve)
   }
 
-  func leaderChanged(_ leader: QuorumLeader) {
-    let old = self.state.withLock { state -> [Peer<Env>] in
+  /// - Returns: another node that led until now and leads no more, as far as this one knows.
+  func leaderChanged(_ leader: QuorumLeader) -> NodeID? {
+    let (old, former) = self.state.withLock { state -> ([Peer<Env>], NodeID?) in
+      let known = state.leader.node == self.node ? nil : state.leader.node
       // Nobody known is no reason to give up a connection that works.
       guard let node = leader.node else {
         state.leader.epoch = leader.epoch
-        return []
+        return ([], known)
       }
       defer { state.leader = leader }
-      if node == state.leader.node { return [] }
+      if node == state.leader.node { return ([], nil) }
       defer { state.peers = [:] }
-      return Array(state.peers.values)
+      return (Array(state.peers.values), known)
     }
     // What waits there would wait in vain; whoever asked asks again.
     for peer in old { peer.close() }
+    return former
   }
 
   func close() {
@@ -68,14 +71,13 @@ final class QuorumChannel<Env: Environment>: ControllerChannel {
     let leader: NodeID? = self.state.withLock { $0.isClosed ? nil : $0.leader.node }
     guard let leader else { return .none(.disconnected(.unreachable(reason: "no active controller is known"))) }
     if leader == self.node { return .here }
-    let known = self.state.withLock { $0.peers[line] }
-    if let known { return .there(known) }
     guard let address = self.address(leader) else {
       return .none(.disconnected(.unreachable(reason: "it is not known where controller \(leader) is reached")))
     }
     return self.state.withLock { state in
       if state.isClosed || state.leader.node != leader { return .none(.disconnected(.closedHere)) }
-      if let peer = state.peers[line] { return .there(peer) }
+      // A voter may say that it is reached elsewhere now (UpdateRaftVoter).
+      if let peer = state.peers[line], peer.address == address { return .there(peer) }
       let peer = Peer(address, for: .control, clientID: "broker-\(self.node)", environment: self.environment)
       state.peers[line] = peer
       return .there(peer)

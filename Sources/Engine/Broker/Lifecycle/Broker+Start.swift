@@ -105,7 +105,7 @@ extension Broker {
     }
     do throws(StorageError) {
       return try LogDirectory.open(
-        disk: environment.disk, path: path, nodeID: config.nodeID, clusterID: clusterID ?? cluster.derivedClusterID?.description,
+        disk: environment.disk, path: path, nodeID: config.nodeID, clusterID: clusterID,
         newClusterID: newID ?? "", generator: &generator)
     } catch {
       throw .storage(error)
@@ -124,12 +124,16 @@ extension Broker {
     self.metadata.listen(
       observe: { self.noteMetadata($0) },
       leaderChanged: { leader in
-        self.channel.leaderChanged(leader)
+        // Whoever leads no more may be dead, with the connections that its own heartbeats would have come by.
+        if let former = self.channel.leaderChanged(leader) { self.controller.brokerConnectionLost(former) }
         self.membership.tell(.controllerChanged)
       },
       becameActive: { self.membership.tell(.controllerChanged) })
     let outcome = FirstOutcome<Result<Void, BrokerStartError>, Env.Timer>(done)
+    // The start waits for as long as it takes; whoever looks should know for what.
+    let patience = self.environment.schedule(after: .seconds(5)) { self.events.record(.waitingForQuorum(node: self.config.nodeID)) }
     self.controller.start { loaded in
+      patience.cancel()
       switch loaded {
       case .failure(let error): outcome.end(.failure(.controller(error)))
       case .success(let image) where !self.config.cluster.isBroker:
@@ -341,7 +345,9 @@ private final class PartitionLoading<Env: Environment>: Sendable {
       let name = TopicPartition(topic.name, PartitionID(Int32(index)))
       if let error = self.unreadable[name] { return .offline(canPass: error.canPass) }
       guard self.present.contains(name) else { return self.broker.create(name, topic.id, partition, self.image, config) }
-      return self.broker.slot(of: name) { () throws(StorageError) in try self.broker.loadLog(name, topic.id, partition, self.image, config) }
+      return self.broker.slot(of: name) { () throws(StorageError) in
+        try self.broker.loadLog(name, topic.id, partition, self.image, config)
+      }
     }
     return HostedTopic(name: topic.name, id: topic.id, slots: slots, config: config)
   }

@@ -25,8 +25,8 @@ extension ControllerSetup {
     raft.fetchTimeout = cluster.fetchTimeout
     raft.requestTimeout = cluster.requestTimeout
     raft.retryBackoff = cluster.retryBackoff
-    // A fetch that waits for longer than a follower's patience would look like a leader that is gone.
-    raft.fetchWaitMax = min(raft.fetchWaitMax, cluster.fetchTimeout / 2)
+    // A leader that pauses and then lets a fetch wait must be back within the follower's patience.
+    raft.fetchWaitMax = min(raft.fetchWaitMax, cluster.fetchTimeout / 5)
 
     var voters = VoterSet.empty
     var version = Raft.KRaftVersion.staticVoters
@@ -59,7 +59,8 @@ extension ControllerSetup {
 extension ClusterConfig {
   /// The one server to ask for the quorum is this node itself: there is nobody to join.
   package var isItsOwnBootstrap: Bool {
-    guard self.isController, !self.isStatic, self.bootstrapServers.count == 1, let server = self.bootstrapServers.first else { return false }
+    guard self.isController, !self.isStatic, self.bootstrapServers.count == 1 else { return false }
+    let server = self.bootstrapServers[0]
     return (self.controllerListeners + self.advertisedControllerListeners).contains { listener in
       guard listener.port == server.port else { return false }
       return listener.host == server.host || ["localhost", "127.0.0.1", "::1"].contains(server.host)

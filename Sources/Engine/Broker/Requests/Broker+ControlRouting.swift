@@ -66,7 +66,8 @@ extension Broker {
       guard request.concernsMetadataLog else {
         return exchange.respond(request.refusal(.unknownTopicOrPartition, message: nil, version: version))
       }
-      quorum.serve(request, version: version) { self.note($0.errorCode, version >= 15 ? request.replicaState.replicaId : request.replicaId, exchange); exchange.respond($0) }
+      let replica = version >= 15 ? request.replicaState.replicaId : request.replicaId
+      quorum.serve(request, version: version) { self.note($0.errorCode, replica, exchange); exchange.respond($0) }
     case .vote:
       let request = try VoteRequest(from: &reader, version: version)
       quorum.serve(request) { self.note($0.errorCode, request.voterId, exchange); exchange.respond($0) }

@@ -78,6 +78,9 @@ struct BrokerEventLog: BrokerEvents {
       self.log.warning(
         "request of another node refused",
         metadata: ["api": "\(api)", "node": "\(node)", "peer": "\(client.host):\(client.port)", "error": "\(error)"])
+    case .waitingForQuorum:
+      self.log.warning(
+        "no quorum yet: a majority of the controllers must run, reach each other, and belong to the same cluster (meta.properties)")
     case .registered(let epoch): self.log.info("registered with the cluster", metadata: ["epoch": "\(epoch)"])
     case .membership(let event): self.record(event)
     case .leftCluster(let leaving): self.log.info("left the cluster", metadata: ["how": "\(leaving)"])

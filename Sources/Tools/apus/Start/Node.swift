@@ -118,7 +118,8 @@ extension StartError {
   init(_ error: BrokerStartError) {
     let cause: Cause =
       switch error {
-      case .config, .identity, .storage(.wrongNode(path: _, found: _, expected: _)), .storage(.wrongCluster(path: _, found: _, expected: _)):
+      case .config, .identity, .storage(.wrongNode(path: _, found: _, expected: _)),
+        .storage(.wrongCluster(path: _, found: _, expected: _)):
         .configuration
       case .storage, .controller: .storage
       case .membership(.registrationRefused(.inconsistentClusterId)): .configuration

@@ -27,8 +27,8 @@ struct StartCommand: ParsableCommand {
       voters. Where the controllers may change, controller.quorum.bootstrap.servers names some of them instead; the first node is \
       started with --standalone, the others with its --cluster-id.
 
-      SIGTERM or SIGINT stops the node cleanly: others lead before it goes. A SIGINT that comes more than a second later ends it where it is, and the next start \
-      checks the logs.
+      SIGTERM or SIGINT stops the node cleanly: others lead before it goes. A SIGINT that comes more than a second later ends it \
+      where it is, and the next start checks the logs.
 
       Exit codes: 0 stopped cleanly; 64 the command line was wrong; 69 a listener could not be opened; 70 the node could not start; \
       74 the data directory cannot be used; 78 the configuration is wrong; 130 ended by a second signal.
@@ -43,7 +43,9 @@ struct StartCommand: ParsableCommand {
   @Option(name: .customLong("set"), help: ArgumentHelp("Override one configuration key; may be repeated.", valueName: "key=value"))
   var overrides: [String] = []
 
-  @Option(name: .customLong("cluster-id"), help: ArgumentHelp("The cluster this node belongs to; a new data directory gets it.", valueName: "id"))
+  @Option(
+    name: .customLong("cluster-id"),
+    help: ArgumentHelp("The cluster this node belongs to; a new data directory gets it.", valueName: "id"))
   var clusterID: String?
   @Flag(name: .long, help: "Begin a new cluster whose only controller, so far, is this node, if the data directory is new.")
   var standalone = false

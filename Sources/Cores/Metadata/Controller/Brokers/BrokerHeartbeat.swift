@@ -4,7 +4,7 @@ package import Model
 /// A broker says that it is alive, how far it has read the metadata, and what it wants: to be fenced, to be unfenced, to go.
 ///
 /// ```
-/// fenced --knows of its registration and fencing--> unfenced --wants to go--> controlled shutdown --leads nothing, all have read it--> may go
+/// fenced --knows of its registration and fencing--> unfenced --wants to go--> in shutdown --leads nothing, all have read it--> may go
 /// ```
 ///
 /// `ControllerMachine.heard(_:now:into:)` notes the sign of life; this decides what follows from it.

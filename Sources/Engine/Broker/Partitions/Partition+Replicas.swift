@@ -68,6 +68,8 @@ extension Partition {
   /// Wakes `waiter` when there is something for the follower at or after `offset`, or other offsets that it should know.
   func awaitFollowerFetch(_ waiter: Waiter<Env>, _ node: NodeID, from offset: Offset) {
     self.step { state, effects in
+      // It may wait here already, and would wake itself.
+      self.handle(Machine.Input.cancelFetch(waiter), &state, &effects)
       self.handle(Machine.Input.awaitFollowerFetch(waiter, node, from: offset), &state, &effects)
     }
   }

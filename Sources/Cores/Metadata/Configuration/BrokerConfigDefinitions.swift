@@ -1,5 +1,7 @@
 /// The broker configs that Apus acts on. Names, types and limits are Kafka 4.2's; defaults as well, except for the four marked below.
-let brokerConfigDefinitions: [ConfigDefinition] = (identityConfigs + networkConfigs + topicConfigs + logConfigs + replicationConfigs).map { definition in
+let brokerConfigDefinitions: [ConfigDefinition] = [
+  identityConfigs, networkConfigs, topicConfigs, logConfigs, replicationConfigs,
+].joined().map { definition in
   guard let reason = withoutEffect[definition.name] else { return definition }
   var definition = definition
   definition.status = .accepted(reason)

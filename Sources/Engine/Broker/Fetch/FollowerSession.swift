@@ -255,6 +255,7 @@ final class FollowerSession<Env: Environment>: Expirable {
   /// There was no room for these.
   private func putBack(_ looks: ArraySlice<Look>) {
     self.state.withLock { state in
+      if state.isOver { return }
       var slots: [Int] = []
       for look in looks where state.slots[look.slot]?.interest == look.target.interest {
         if look.isPosition { state.slots[look.slot]?.isPosition = true }

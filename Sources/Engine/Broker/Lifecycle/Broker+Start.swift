@@ -221,7 +221,9 @@ private final class PartitionLoading<Env: Environment>: Sendable {
       let name = TopicPartition(topic.name, PartitionID(Int32(index)))
       if let error = self.unreadable[name] { return .offline(canPass: error.canPass) }
       guard self.present.contains(name) else { return self.broker.create(name, topic.id, partition, self.image, config) }
-      return self.broker.slot(of: name) { () throws(StorageError) in try self.broker.loadLog(name, topic.id, partition, self.image, config) }
+      return self.broker.slot(of: name) { () throws(StorageError) in
+        try self.broker.loadLog(name, topic.id, partition, self.image, config)
+      }
     }
     return HostedTopic(name: topic.name, id: topic.id, slots: slots, config: config)
   }

@@ -112,7 +112,7 @@ final class TestNode {
   }
 }
 
-final class TestClient {
+final class TestClient: Sendable {
   let context: ClientContext
   let sink = TestSink()
   init(connectionID: UInt64, listener: String = "PLAINTEXT", role: ListenerRole = .broker) {

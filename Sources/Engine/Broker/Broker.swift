@@ -14,7 +14,7 @@ import Synchronization
 /// thread. Three things are shared by all: the catalog (immutable, replaced as a whole), the partitions (each behind its lock), and the
 /// deadlines.
 package final class Broker<Env: Environment>: Sendable {
-  enum Phase: Int, Sendable, AtomicRepresentable { case loading, serving, shuttingDown }
+  enum Phase: Int, Sendable, AtomicRepresentable { case opened, loading, serving, shuttingDown }
 
   package let environment: Env
   /// As the process was started; what topics inherit may be changed while it runs.
@@ -62,7 +62,7 @@ package final class Broker<Env: Environment>: Sendable {
   let reopening = Mutex<TopicPartition?>(nil)
 
   private let published: Mutex<Catalog<Env>>
-  private let phase = Atomic(Phase.loading)
+  private let phase = Atomic(Phase.opened)
   private let epoch = Atomic(BrokerEpoch.unknown.rawValue)
 
   init(

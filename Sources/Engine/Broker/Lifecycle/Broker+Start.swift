@@ -61,7 +61,8 @@ extension Broker {
       node: config.nodeID, environment: environment,
       address: { Self.address(of: $0, in: controller.quorum.machine, listener: setup.raft.listener) },
       serve: { frame, reply in itself.serve(frame, listener: setup.raft.listener, reply) })
-    let lease = ServingLease(.none)
+    // Taken away by the start, before there is anything to lead.
+    let lease = ServingLease(.unlimited)
     let membership = BrokerMembership(
       BrokerLifecycleSettings(
         session: cluster.session, heartbeatInterval: cluster.heartbeatInterval, registrationTimeout: cluster.registrationTimeout),
@@ -121,6 +122,7 @@ extension Broker {
   /// unfenced and serves. `done` is called once, from any thread; a node that finds no quorum waits for one.
   package func start(_ done: @escaping @Sendable (Result<Void, BrokerStartError>) -> Void) {
     let began = self.environment.now()
+    self.enter(.loading)
     self.metadata.listen(
       observe: { self.noteMetadata($0) },
       leaderChanged: { leader in

@@ -48,14 +48,14 @@ struct Node {
     self.server = server
     self.lanes = lanes
     let broker = self.broker
-    // Other nodes are answered before this one is ready: without that there is no quorum, and nobody could tell that it lives.
-    server.serve { BrokerFront(broker, $0) }
     broker.start { result in
       switch result {
       case .success: status.noteReady()
       case .failure(let error): status.noteFailure(StartError(error))
       }
     }
+    // Other nodes are answered before this one is ready: without that there is no quorum, and nobody could tell that it lives.
+    server.serve { BrokerFront(broker, $0) }
   }
 
   private static func open(

@@ -17,7 +17,7 @@ extension RaftDriver {
   ///   - version: the same for `kraft.version`.
   ///   - seed: of the machine's random choices.
   package static func open(
-    _ config: RaftConfig, voters: VoterSet, version: Raft.KRaftVersion, environment: Env, store: LogDirectory<Env.Disk>,
+    _ config: RaftConfig, voters: VoterSet, version: KRaftVersion, environment: Env, store: LogDirectory<Env.Disk>,
     broker: BrokerConfig, history: MetadataHistory? = nil, seed: UInt64, listener: any QuorumListener
   ) throws(MetadataLogError) -> (driver: RaftDriver, report: RecoveryReport?) {
     let logConfig = LogConfig(
@@ -54,7 +54,8 @@ extension RaftDriver {
       }
       let state = try QuorumStateFile(disk: environment.disk, directory: directory).read() ?? HardState()
       let machine = RaftMachine(config: config, hardState: state, log: summary, seed: seed, now: environment.now())
-      let driver = RaftDriver(machine: machine, log: log, snapshots: snapshots, environment: environment, history: history, listener: listener)
+      let driver = RaftDriver(
+        machine: machine, log: log, snapshots: snapshots, environment: environment, history: history, listener: listener)
       return (driver, report)
     } catch {
       throw error as? MetadataLogError ?? MetadataLogError("\(error)")
@@ -65,7 +66,7 @@ extension RaftDriver {
   /// Nil if it is not there, not readable, or not what the latest snapshot was made from: a crash came before a snapshot took its place.
   private static func summary(
     _ log: inout PartitionLog<Env.Disk>, upTo latest: SnapshotSummary, of found: [LogEnd], _ snapshots: SnapshotFiles<Env.Disk>,
-    _ voters: VoterSet, _ version: Raft.KRaftVersion
+    _ voters: VoterSet, _ version: KRaftVersion
   ) -> LogSummary? {
     var summary = LogSummary(voters: voters, version: version)
     if let before = found.dropLast().last, before.index.rawValue >= log.logStartOffset.rawValue {

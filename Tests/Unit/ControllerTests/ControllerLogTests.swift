@@ -182,6 +182,7 @@ import Wire
     let again = try LoneController(disk, seed: 6, starting: false)
     #expect(again.controller.quorum.machine.log.startIndex == id.index)
     #expect(again.controller.quorum.machine.highWatermark == id.index)
+    #expect(again.controller.quorum.logEndOffset == Offset(id.index.rawValue), "what it had behind the snapshot's end is another log's")
   }
 
   /// The start after a crash checks what came after the last checkpoint, not the whole log.

@@ -40,9 +40,11 @@ extension RaftDriver {
       let found = try snapshots.list()
       if let latest = found.last {
         let snapshot = try snapshots.summary(of: latest)
-        // A crash came between the snapshot and what it replaces; or the log begins where it was cut for it.
+        // A crash came between the leader's snapshot and what it replaces: a log that ends before it, or that the leader's had parted from.
+        // Logs that have one entry of a term at one place are the same up to there, and only up to there is the snapshot made from.
         let end = Offset(latest.index.rawValue)
-        if log.logEndOffset < end { try log.truncateFully(to: end, now: now) }
+        let isOther = log.logStartOffset < end && log.leaderEpochs.epoch(at: end + -1)?.rawValue != latest.term.rawValue
+        if log.logEndOffset < end || isOther { try log.truncateFully(to: end, now: now) }
         if let longer = Self.summary(&log, upTo: snapshot, of: found, snapshots, voters, version) {
           summary = longer
         } else {
@@ -76,7 +78,6 @@ extension RaftDriver {
       return nil
     }
     guard (try? Self.scan(&log, from: Offset(summary.startIndex.rawValue), into: &summary)) != nil else { return nil }
-    // Logs that have one entry of a term at one place are the same up to there.
     guard summary.endIndex >= latest.info.id.index, summary.term(at: latest.info.id.index - 1) == latest.info.id.term else { return nil }
     summary.add(latest.info)
     return summary

@@ -223,7 +223,8 @@ extension ControllerDriver {
     active.pending.append(
       Pending(endOffset: first + Int64(records.count), published: (active.machine.image, delta), answer: answer))
     state.snapshot.bytes += encoded.reduce(0) { $0 + Int64($1.readableBytes) }
-    if delta.transitions.contains(where: { !$0.after.hasLeader }) || !delta.changedConfigs.isEmpty {
+    // Also where a broker was fenced or came back: who is waited for, and who can be asked, may be others now.
+    if delta.transitions.contains(where: { !$0.after.hasLeader }) || !delta.changedConfigs.isEmpty || !delta.changedBrokers.isEmpty {
       active.upkeep.leaderLost(now: self.environment.now())
     }
   }

@@ -9,7 +9,7 @@ package struct ControllerSetup: Sendable {
   package var raft: RaftConfig
   /// `controller.quorum.voters`, or what the node was formatted with; what the log and its snapshots say goes before.
   package var voters: VoterSet
-  package var kraftVersion: Raft.KRaftVersion
+  package var kraftVersion: KRaftVersion
   package var settings: ControllerSettings
   /// For the metadata log's segments.
   package var broker: BrokerConfig
@@ -24,7 +24,7 @@ package struct ControllerSetup: Sendable {
   package var probeTimeout: Duration = .milliseconds(500)
 
   package init(
-    raft: RaftConfig, voters: VoterSet, kraftVersion: Raft.KRaftVersion = .staticVoters, settings: ControllerSettings, broker: BrokerConfig
+    raft: RaftConfig, voters: VoterSet, kraftVersion: KRaftVersion = .staticVoters, settings: ControllerSettings, broker: BrokerConfig
   ) {
     (self.raft, self.voters, self.kraftVersion) = (raft, voters, kraftVersion)
     (self.settings, self.broker, self.interBrokerListener) = (settings, broker, broker.interBrokerListenerName)

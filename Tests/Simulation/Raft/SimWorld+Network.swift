@@ -79,7 +79,7 @@ extension SimWorld {
     let copies = self.hasFaults && self.chance(self.plan.duplicatePercent) ? 2 : 1
     for _ in 0..<copies {
       if self.blocked[packet.from][packet.to] > 0 || (self.hasFaults && self.chance(self.plan.lossPercent)) {
-        if case .request(let call, _) = packet.message, self.chance(50) { self.failCall(packet.from, packet.incarnation, call) }
+        if case .request(let call, _) = packet.message, self.chance(50) { self.failCall(packet, call) }
         continue
       }
       let delayMax = self.hasFaults ? self.plan.delayMax : min(self.plan.delayMax, .milliseconds(5))
@@ -91,10 +91,12 @@ extension SimWorld {
   }
 
   /// The connection was refused or broke; the caller learns it.
-  func failCall(_ node: Int, _ incarnation: Int, _ call: CallID) {
+  func failCall(_ packet: SimNode.Packet, _ call: CallID) {
+    let (node, incarnation) = (packet.from, packet.incarnation)
     let delay = Duration.microseconds(100) + self.duration(upTo: self.plan.delayMax)
-    // What the caller is told of the reason is a hint, and may be wrong.
-    let failure: CallFailure = self.chance(34) ? .refused : self.chance(50) ? .broken : .unanswered
+    let reason: CallFailure = self.nodes[packet.to].isUp ? .broken : .refused
+    // Not every network tells.
+    let failure = self.chance(50) ? reason : .unanswered
     self.later(.callFailed(node: node, incarnation: incarnation, call, failure), in: delay)
   }
 

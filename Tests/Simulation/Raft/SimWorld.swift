@@ -148,6 +148,9 @@ final class SimWorld {
       guard self.nodes[node].incarnation == incarnation, self.nodes[node].isUp else { return }
       if self.isPaused(node, event) { return }
       self.step(node, .callFailed(call, failure))
+      let machine = self.nodes[node].machine
+      // It knows that its leader's process is dead.
+      if failure == .refused, machine.role == .follower, machine.knownLeader == nil { self.nodes[node].leaderEndedIn = machine.term }
     case .trouble(let trouble): self.begin(trouble)
     case .heal(let trouble): self.end(trouble)
     case .restart(let node): self.restart(node)
@@ -167,7 +170,7 @@ final class SimWorld {
   private func deliver(_ packet: SimNode.Packet) {
     let node = packet.to
     guard self.nodes[node].isUp else {
-      if case .request(let call, _) = packet.message { self.failCall(packet.from, packet.incarnation, call) }
+      if case .request(let call, _) = packet.message { self.failCall(packet, call) }
       return
     }
     if self.isPaused(node, .deliver(packet)) { return }

@@ -3,6 +3,7 @@ import Environment
 import Metadata
 import Model
 import NIOCore
+import Raft
 import Records
 import Storage
 import Synchronization
@@ -133,6 +134,55 @@ import Wire
     survivor.run(CreateTopics([.init("behind")]), "behind")
     survivor.environment.runAll()
     #expect(survivor.journal.entries.last { $0.hasPrefix("behind") } == "behind ok")
+  }
+
+  private static func manyTopics(_ disk: MemoryDisk, _ history: MetadataHistory) throws -> LoneController {
+    let node = try LoneController(disk) { setup in
+      setup.snapshots.bytes = 2_000
+      setup.history = history
+    }
+    try node.addBroker()
+    for index in 0..<60 {
+      node.run(CreateTopics([.init("t\(index)")]), "t\(index)")
+      node.environment.runAll()
+    }
+    return node
+  }
+
+  /// Raft goes on from the snapshot before the latest; what is before that stays to be looked at.
+  @Test func theLogBehindSnapshotsIsKept() throws {
+    let disk = MemoryDisk()
+    let node = try Self.manyTopics(disk, MetadataHistory())
+    #expect(node.controller.quorum.logStartOffset == .zero)
+    let snapshots = node.controller.quorum.machine.log.snapshots
+    #expect(snapshots.count == 2 && node.controller.quorum.machine.log.base == snapshots[0].id)
+    let again = try LoneController(disk.afterPowerLoss(), seed: 6)
+    #expect(again.controller.image == node.controller.image)
+    #expect(again.controller.quorum.logStartOffset == .zero)
+    #expect(again.controller.quorum.machine.log.snapshots == snapshots)
+    #expect(again.controller.quorum.machine.log.base == snapshots[0].id)
+  }
+
+  @Test func whatIsOlderThanTheHistoryGoes() throws {
+    // The clock goes on by a millisecond each time it is read.
+    let node = try Self.manyTopics(MemoryDisk(), MetadataHistory(bytes: nil, age: .milliseconds(3)))
+    #expect(node.controller.quorum.logStartOffset > Offset(10))
+    let young = try Self.manyTopics(MemoryDisk(), MetadataHistory(bytes: nil, age: .seconds(3_600)))
+    #expect(young.controller.quorum.logStartOffset == .zero)
+  }
+
+  /// A crash came between the leader's snapshot and the log that it replaces: what the log has before it may never have been committed.
+  @Test func aLogThatIsNotTheSnapshotsIsNotTaken() throws {
+    let disk = MemoryDisk()
+    let node = try Self.manyTopics(disk, MetadataHistory())
+    let id = try #require(node.controller.quorum.machine.log.latestSnapshot?.id)
+    let directory = "/data/__cluster_metadata-0/"
+    let name = { (term: Int32) in directory + SnapshotFiles<MemoryDisk>.name(LogEnd(term: Term(term), index: id.index)) + ".checkpoint" }
+    try disk.rename(name(id.term.rawValue), to: name(id.term.rawValue + 4))
+    let again = try LoneController(disk, seed: 6, starting: false)
+    #expect(again.controller.quorum.machine.log.startIndex == id.index)
+    #expect(again.controller.quorum.machine.highWatermark == id.index)
+    #expect(again.controller.quorum.logEndOffset == Offset(id.index.rawValue), "what it had behind the snapshot's end is another log's")
   }
 
   /// The start after a crash checks what came after the last checkpoint, not the whole log.

@@ -133,8 +133,10 @@ import Wire
         named.insert(key)
         fields[field.name] = try self.value(json, of: field.type, in: message, entry)
       } else {
+        // Fields of Apus's own, which no other codec knows, have tags from 1000 on.
+        let isOwn = field.tag.map { $0 >= 1000 } ?? false
         #expect(
-          !field.versions.contains(entry.version) || (field.tag != nil && entry.kind == "sparse"),
+          !field.versions.contains(entry.version) || isOwn || (field.tag != nil && entry.kind == "sparse"),
           "\(structure.name).\(field.name) is missing in the fixture of v\(entry.version)")
         fields[field.name] = .defaultValue(of: field, in: message)
       }

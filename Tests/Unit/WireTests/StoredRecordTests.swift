@@ -103,7 +103,7 @@ import Wire
 
   @Test("API keys by number and name")
   func apiKeys() {
-    #expect(ApiKey.allCases.map(\.rawValue) == Array(0...92))
+    #expect(ApiKey.allCases.map(\.rawValue) == Array(0...93))
     #expect(ApiKey(rawValue: 23)?.name == "OffsetForLeaderEpoch")
     #expect(ApiKey.saslHandshake.isFlexible(1) == false)
     #expect(ApiKey.apiVersions.isFlexible(2) == false)

@@ -1,3 +1,5 @@
+package import Model
+
 /// Levels of the feature `metadata.version`: which records the metadata log may hold, and in which versions.
 package enum MetadataVersion {
   package static let feature = "metadata.version"
@@ -16,12 +18,10 @@ package enum EligibleLeaderReplicasVersion {
   package static let supported = BrokerRegistration.FeatureRange(name: feature, versions: 0...latest)
 }
 
-/// Levels of the feature `kraft.version`: 1 knows of voters that come and go (KIP-853). The level is in the log's control records,
-/// not in the metadata, and what the quorum can do with it is the quorum's to say: it is not among `SupportedFeatures`.
-package enum KRaftVersion {
-  package static let feature = "kraft.version"
-  package static let latest: Int16 = 1
-  package static let supported = BrokerRegistration.FeatureRange(name: feature, versions: 0...latest)
+/// It is not among `SupportedFeatures`: it is the quorum's, not the metadata's.
+extension KRaftVersion {
+  package static let supported = BrokerRegistration.FeatureRange(
+    name: feature, versions: staticVoters.rawValue...dynamicVoters.rawValue)
 }
 
 /// What this version of Apus works with, as a broker registers it.

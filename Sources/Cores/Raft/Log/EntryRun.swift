@@ -1,4 +1,4 @@
-import Model
+package import Model
 
 /// Names bytes that the driver holds: entries that were proposed or fetched, a chunk of a snapshot. The machine hands the name back in
 /// an effect of the same `handle`, or never; the driver may forget it then.

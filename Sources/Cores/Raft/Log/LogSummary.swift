@@ -1,5 +1,5 @@
 import Base
-import Model
+package import Model
 
 /// The log as Raft needs to know it: where it begins and ends, which term begins where, the control entries in force. No entry's bytes.
 ///

@@ -1,3 +1,5 @@
+import Model
+
 /// Who this replica is and how patient. Durations are Kafka's `controller.quorum.*` settings under their names there.
 package struct RaftConfig: Hashable, Sendable {
   /// This replica. Its directory is zero only if it does not know it.

@@ -33,11 +33,3 @@ package struct LogEnd: Hashable, Comparable, Sendable, CustomStringConvertible {
   package static func < (a: LogEnd, b: LogEnd) -> Bool { (a.term, a.index) < (b.term, b.index) }
   package var description: String { "\(self.index)@\(self.term)" }
 }
-
-/// A level of the `kraft.version` feature: 0 takes the voters from the configuration, 1 from the log (KIP-853).
-package struct KRaftVersion: Newtype {
-  package var rawValue: Int16
-  package init(rawValue: Int16) { self.rawValue = rawValue }
-  package static let staticVoters = KRaftVersion(rawValue: 0)
-  package static let dynamicVoters = KRaftVersion(rawValue: 1)
-}

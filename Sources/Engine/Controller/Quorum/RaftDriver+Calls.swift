@@ -58,7 +58,7 @@ extension RaftDriver {
   }
 
   /// The feature whose levels say how voters are kept (KIP-853).
-  package static var versionFeature: String { "kraft.version" }
+  package static var versionFeature: String { KRaftVersion.feature }
 
   private func receive<Response: Sendable>(
     _ result: Result<Response, PeerError>, _ id: CallID,

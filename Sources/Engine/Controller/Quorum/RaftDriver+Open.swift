@@ -17,7 +17,7 @@ extension RaftDriver {
   ///   - version: the same for `kraft.version`.
   ///   - seed: of the machine's random choices.
   package static func open(
-    _ config: RaftConfig, voters: VoterSet, version: Raft.KRaftVersion, environment: Env, store: LogDirectory<Env.Disk>,
+    _ config: RaftConfig, voters: VoterSet, version: KRaftVersion, environment: Env, store: LogDirectory<Env.Disk>,
     broker: BrokerConfig, history: MetadataHistory? = nil, seed: UInt64, listener: any QuorumListener
   ) throws(MetadataLogError) -> (driver: RaftDriver, report: RecoveryReport?) {
     let logConfig = LogConfig(
@@ -40,9 +40,11 @@ extension RaftDriver {
       let found = try snapshots.list()
       if let latest = found.last {
         let snapshot = try snapshots.summary(of: latest)
-        // A crash came between the snapshot and what it replaces; or the log begins where it was cut for it.
+        // A crash came between the leader's snapshot and what it replaces: a log that ends before it, or that the leader's had parted from.
+        // Logs that have one entry of a term at one place are the same up to there, and only up to there is the snapshot made from.
         let end = Offset(latest.index.rawValue)
-        if log.logEndOffset < end { try log.truncateFully(to: end, now: now) }
+        let isOther = log.logStartOffset < end && log.leaderEpochs.epoch(at: end + -1)?.rawValue != latest.term.rawValue
+        if log.logEndOffset < end || isOther { try log.truncateFully(to: end, now: now) }
         if let longer = Self.summary(&log, upTo: snapshot, of: found, snapshots, voters, version) {
           summary = longer
         } else {
@@ -54,7 +56,8 @@ extension RaftDriver {
       }
       let state = try QuorumStateFile(disk: environment.disk, directory: directory).read() ?? HardState()
       let machine = RaftMachine(config: config, hardState: state, log: summary, seed: seed, now: environment.now())
-      let driver = RaftDriver(machine: machine, log: log, snapshots: snapshots, environment: environment, history: history, listener: listener)
+      let driver = RaftDriver(
+        machine: machine, log: log, snapshots: snapshots, environment: environment, history: history, listener: listener)
       return (driver, report)
     } catch {
       throw error as? MetadataLogError ?? MetadataLogError("\(error)")
@@ -65,7 +68,7 @@ extension RaftDriver {
   /// Nil if it is not there, not readable, or not what the latest snapshot was made from: a crash came before a snapshot took its place.
   private static func summary(
     _ log: inout PartitionLog<Env.Disk>, upTo latest: SnapshotSummary, of found: [LogEnd], _ snapshots: SnapshotFiles<Env.Disk>,
-    _ voters: VoterSet, _ version: Raft.KRaftVersion
+    _ voters: VoterSet, _ version: KRaftVersion
   ) -> LogSummary? {
     var summary = LogSummary(voters: voters, version: version)
     if let before = found.dropLast().last, before.index.rawValue >= log.logStartOffset.rawValue {
@@ -75,7 +78,6 @@ extension RaftDriver {
       return nil
     }
     guard (try? Self.scan(&log, from: Offset(summary.startIndex.rawValue), into: &summary)) != nil else { return nil }
-    // Logs that have one entry of a term at one place are the same up to there.
     guard summary.endIndex >= latest.info.id.index, summary.term(at: latest.info.id.index - 1) == latest.info.id.term else { return nil }
     summary.add(latest.info)
     return summary

@@ -51,7 +51,7 @@ final class QuorumNode: QuorumListener {
   }
 
   init(
-    _ id: NodeID, in environment: WorldNode, voters: VoterSet, version: Raft.KRaftVersion = .staticVoters, observer: any QuorumObserver,
+    _ id: NodeID, in environment: WorldNode, voters: VoterSet, version: KRaftVersion = .staticVoters, observer: any QuorumObserver,
     adjust: (inout RaftConfig) -> Void = { _ in }
   ) throws {
     self.id = id

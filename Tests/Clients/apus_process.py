@@ -27,20 +27,30 @@ class Apus:
         self.ready_line = None
 
     def start(self, timeout=60):
-        command = [*self.wrapper, str(BINARY), "start", "--data", str(self.data), "--listen", self.listen]
+        return self.spawn().wait_until_ready(timeout)
+
+    def spawn(self):
+        """Starts the process without waiting for it: a node of a cluster is not ready before others are there."""
+        command = [*self.wrapper, str(BINARY), "start", "--data", str(self.data)]
+        if self.listen:
+            command += ["--listen", self.listen]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
-        began = time.monotonic()
+        self.began = time.monotonic()
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
         )
         process, self.log = self.process, []
         threading.Thread(target=lambda: self.log.extend(process.stderr), daemon=True).start()
+        return self
+
+    def wait_until_ready(self, timeout=60):
+        process = self.process
         watchdog = threading.Timer(timeout, process.kill)
         watchdog.start()
         line = process.stdout.readline().rstrip("\n")
         watchdog.cancel()
-        self.seconds_to_ready = time.monotonic() - began
+        self.seconds_to_ready = time.monotonic() - self.began
         match = READY.match(line)
         if not match:
             process.kill()
@@ -50,7 +60,8 @@ class Apus:
         self.ready_line = line
         self.node, self.address, self.cluster = int(match[1]), match[2], match[3]
         # A restart keeps the port, so that clients find the broker again.
-        self.listen = self.address
+        if self.listen:
+            self.listen = self.address
         return self
 
     @property

@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test run bench micro build image up down tidy fuzz clean
+.PHONY: help demo test run cluster cluster-down failover bench micro build image up down tidy fuzz clean
 
 # -cross-module-optimization was measured: 2% fewer instructions of its own per produced batch, no less time, and a larger binary.
 RELEASE := swift build -c release --static-swift-stdlib --product apus
@@ -38,6 +38,16 @@ test: ## install what the tests need, and run every test
 
 run: build ## a broker on 127.0.0.1:9092 with its data in ./apus-data
 	exec $(APUS) start
+
+cluster: build ## three brokers on this machine that elect their leaders, with their data in ./apus-cluster; says how to use them
+	@Tests/Cluster/three.sh up
+
+cluster-down: ## stop the brokers of `make cluster`; their data stays
+	@Tests/Cluster/three.sh down
+
+failover: build ## how long partitions cannot be written to when a broker fails, 30 rounds of each fault; results in failover.json
+	@.ci/setup test
+	.build/venv/bin/python Tests/Cluster/failover.py --json failover.json
 
 bench: build ## the standard benchmarks, beside a plain C reference; results under Benchmarks/results
 	Benchmarks/standard.sh

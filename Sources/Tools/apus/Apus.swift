@@ -12,12 +12,13 @@ struct Apus: AsyncParsableCommand {
 
       Shell completion: `apus --generate-completion-script bash` (or zsh, fish) prints a script to source.
 
-      Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 64 the command line was wrong. `apus start` has more: see its \
-      help.
+      Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 64 the command line was wrong. `apus start` and \
+      `apus cluster status` have more: see their help.
       """,
     version: "0.1.0",
     subcommands: [
-      StartCommand.self, TopicCommand.self, ProduceCommand.self, ConsumeCommand.self, BenchCommand.self, LogCommand.self,
+      StartCommand.self, ClusterCommand.self, TopicCommand.self, ProduceCommand.self, ConsumeCommand.self, BenchCommand.self,
+      LogCommand.self,
     ]
   )
 

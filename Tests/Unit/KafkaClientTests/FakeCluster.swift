@@ -20,6 +20,9 @@ final class FakeCluster: Sendable {
     case omission
   }
 
+  /// From a request's body, its version and the broker that got it.
+  typealias Answer = @Sendable (inout WireReader, Int16, Int32) throws -> any WireMessage
+
   struct State: Sendable {
     var ports: [Int32: Int] = [:]
     var leader: Int32 = 1
@@ -28,6 +31,8 @@ final class FakeCluster: Sendable {
     var log: [RecordBatchView] = []
     var end: Int64 = 0
     var start: Int64 = 0
+    /// Answers to other kinds of requests, and to those that a test answers by itself.
+    var answers: [ApiKey: Answer] = [:]
     /// What to do with the next requests of a kind, in order.
     var misbehaviour: [ApiKey: [Misbehaviour]] = [:]
     /// Requests seen: broker, kind, version.
@@ -76,6 +81,13 @@ final class FakeCluster: Sendable {
     configuration.retryBackoff = .milliseconds(10)
     configuration.reconnectBackoff = .milliseconds(10)
     return configuration
+  }
+
+  /// Answers requests of this type as `body` says, which also gets the broker's number.
+  func answer<Request: ApiRequest>(_ type: Request.Type, _ body: @escaping @Sendable (Request, Int16, Int32) throws -> Request.Response) {
+    self.state.withLock {
+      $0.answers[Request.apiKey] = { reader, version, node in try body(try Request(from: &reader, version: version), version, node) }
+    }
   }
 
   func misbehave(_ api: ApiKey, _ list: Misbehaviour...) { self.state.withLock { $0.misbehaviour[api, default: []] += list } }
@@ -147,6 +159,11 @@ private final class FakeConnection: ChannelInboundHandler {
     }
     if case .silence? = misbehaviour { return self.isHolding = true }
     if case .omission? = misbehaviour { return }
+    if let answering = self.cluster.state.withLock({ $0.answers[api] }) {
+      let message = try answering(&reader, version, self.node)
+      if case .closeAfterwards? = misbehaviour { return context.close(promise: nil) }
+      return answer(message, version: version)
+    }
     var refusal: (code: ErrorCode, namesLeader: Bool)?
     if case .refuse(let code, let namesLeader)? = misbehaviour { refusal = (code, namesLeader) }
     switch api {

@@ -50,6 +50,10 @@ package struct PartitionTransition: Sendable, Hashable {
   package var before: PartitionImage?
   package var after: PartitionImage
 
+  package init(partition: TopicIDPartition, reason: PartitionChangeReason, before: PartitionImage?, after: PartitionImage) {
+    (self.partition, self.reason, self.before, self.after) = (partition, reason, before, after)
+  }
+
   package var leaderChanged: Bool { self.before?.leader != self.after.leader }
   package var inSyncReplicasChanged: Bool { self.before?.inSyncReplicas != self.after.inSyncReplicas }
 }

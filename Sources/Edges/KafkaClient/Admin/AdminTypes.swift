@@ -31,22 +31,6 @@ public struct CreatedTopic: Hashable, Sendable {
   public var replicationFactor: Int16
 }
 
-/// A broker of the cluster.
-public struct BrokerDescription: Hashable, Sendable {
-  public var id: Int32
-  public var address: BrokerAddress
-  public var rack: String?
-}
-
-/// The cluster as one of its brokers describes it.
-public struct ClusterDescription: Hashable, Sendable {
-  public var id: String?
-  /// The active controller, or in a KRaft cluster the broker that stands for it. Nil if there is none.
-  public var controllerID: Int32?
-  /// By id.
-  public var brokers: [BrokerDescription]
-}
-
 /// One partition as the cluster describes it.
 public struct PartitionDescription: Hashable, Sendable {
   public var partition: Int32
@@ -57,6 +41,24 @@ public struct PartitionDescription: Hashable, Sendable {
   public var replicas: [Int32]
   public var inSyncReplicas: [Int32]
   public var offlineReplicas: [Int32]
+  /// Out of the ISR, yet known to hold every record up to the high watermark (KIP-966). Nil: the broker does not say.
+  public var eligibleLeaderReplicas: [Int32]?
+  /// The last leader, where neither the ISR nor the ELR has anybody. Nil: the broker does not say.
+  public var lastKnownEligibleLeaderReplicas: [Int32]?
+
+  public init(
+    partition: Int32, leader: Int32?, leaderEpoch: Int32, replicas: [Int32], inSyncReplicas: [Int32], offlineReplicas: [Int32] = [],
+    eligibleLeaderReplicas: [Int32]? = nil, lastKnownEligibleLeaderReplicas: [Int32]? = nil
+  ) {
+    self.partition = partition
+    self.leader = leader
+    self.leaderEpoch = leaderEpoch
+    self.replicas = replicas
+    self.inSyncReplicas = inSyncReplicas
+    self.offlineReplicas = offlineReplicas
+    self.eligibleLeaderReplicas = eligibleLeaderReplicas
+    self.lastKnownEligibleLeaderReplicas = lastKnownEligibleLeaderReplicas
+  }
 }
 
 /// One topic as the cluster describes it.
@@ -67,6 +69,10 @@ public struct TopicDescription: Hashable, Sendable {
   public var isInternal: Bool
   /// By partition number.
   public var partitions: [PartitionDescription]
+
+  public init(name: String, id: String?, isInternal: Bool, partitions: [PartitionDescription]) {
+    (self.name, self.id, self.isInternal, self.partitions) = (name, id, isInternal, partitions)
+  }
 }
 
 /// What can be configured.

@@ -25,7 +25,8 @@ public final class KafkaAdmin: Sendable {
     }
   }
 
-  private var timeoutMs: Int32 { Int32(clamping: self.cluster.configuration.requestTimeout.wholeMilliseconds) }
+  /// How long a broker may take over one request.
+  var timeoutMs: Int32 { Int32(clamping: self.cluster.configuration.requestTimeout.wholeMilliseconds) }
 
   // MARK: Topics
 
@@ -200,17 +201,7 @@ public final class KafkaAdmin: Sendable {
     return results
   }
 
-  // MARK: Cluster
-
-  /// The cluster's id, brokers and controller.
-  public func describeCluster() async throws(KafkaError) -> ClusterDescription {
-    try await self.refresh([])
-    let metadata = try await self.metadata()
-    let brokers = metadata.brokers.values.sorted { $0.nodeID < $1.nodeID }
-    return ClusterDescription(
-      id: metadata.clusterID, controllerID: metadata.controllerID < 0 ? nil : metadata.controllerID,
-      brokers: brokers.map { BrokerDescription(id: $0.nodeID, address: $0.address, rack: $0.rack) })
-  }
+  // MARK: Log directories
 
   /// The log directories of the given brokers (nil: all), with the replicas of the given topics (nil: all) in them.
   public func describeLogDirectories(brokers: [Int32]? = nil, topics: [TopicPartition]? = nil) async throws(KafkaError) -> [LogDirectory] {
@@ -248,15 +239,15 @@ public final class KafkaAdmin: Sendable {
 // MARK: - Finding the right broker
 
 extension KafkaAdmin {
-  private static func missing(_ subject: String) -> KafkaError {
+  static func missing(_ subject: String) -> KafkaError {
     KafkaError(.malformed, "the broker's answer says nothing about \(subject)")
   }
 
-  private static func grouped(_ partitions: [TopicPartition]) -> [(topic: String, partitions: [TopicPartition])] {
+  static func grouped(_ partitions: [TopicPartition]) -> [(topic: String, partitions: [TopicPartition])] {
     Dictionary(grouping: partitions, by: \.topic).sorted { $0.key < $1.key }.map { ($0.key, $0.value.sorted()) }
   }
 
-  private func refresh(_ topics: [String]?) async throws(KafkaError) {
+  func refresh(_ topics: [String]?) async throws(KafkaError) {
     try await self.cluster.retrying("ask for metadata") { () throws(KafkaError) in
       try await self.cluster.onLoop { [cluster] in
         if let topics { for topic in topics { cluster.forget(topic: topic) } }
@@ -265,18 +256,18 @@ extension KafkaAdmin {
     }
   }
 
-  private func refreshIfUnknown(_ node: Int32) async throws(KafkaError) {
+  func refreshIfUnknown(_ node: Int32) async throws(KafkaError) {
     if try await self.metadata().brokers[node] == nil { try await self.refresh([]) }
   }
 
-  private func metadata() async throws(KafkaError) -> ClusterMetadata {
+  func metadata() async throws(KafkaError) -> ClusterMetadata {
     try await self.cluster.onLoop { [cluster] in cluster.eventLoop.makeSucceededFuture(cluster.metadata) }
   }
 
   /// Sends one request per leader, and again, with fresh metadata, for the partitions that failed for a passing reason.
   ///
   /// `send` reports the failures of single partitions; `failed` gets those that stand in the end.
-  private func perLeader(
+  func perLeader(
     _ partitions: [TopicPartition], _ operation: String,
     send: (Int32, [TopicPartition]) async throws(KafkaError) -> [TopicPartition: KafkaError],
     failed: (TopicPartition, KafkaError) -> Void

@@ -255,6 +255,17 @@ package final class ClusterClient: @unchecked Sendable {
     try await self.onLoop { self.connection(to: target).flatMap { $0.send(request, timeout: timeout) } }
   }
 
+  /// The same, with the version that was spoken: some answers mean less in older ones.
+  package func sendTellingVersion<Request: ApiRequest>(
+    _ request: Request, to target: Target
+  ) async throws(KafkaError) -> (response: Request.Response, version: Int16) {
+    try await self.onLoop {
+      self.connection(to: target).flatMap { connection in
+        connection.send(request).map { ($0, connection.versions.commonVersion(of: Request.self) ?? 0) }
+      }
+    }
+  }
+
   /// Repeats `attempt` after retriable errors, with growing waits, until `operationTimeout` is over.
   package func retrying<Value: Sendable>(
     _ operation: String, _ attempt: () async throws(KafkaError) -> Value
@@ -277,7 +288,10 @@ package final class ClusterClient: @unchecked Sendable {
           throw KafkaError(error.kind, "\(operation) did not succeed within \(self.configuration.operationTimeout): \(error)")
         }
         do { try await Task.sleep(for: wait) } catch { throw KafkaError(.cancelled, "\(operation) was cancelled") }
-        if error.code == .notController { _ = try? await self.onLoop { self.refreshMetadata() } }
+        // The controller has moved, or the node that was taken for it is gone: ask who it is now.
+        if error.code == .notController || error.kind == .connection || error.kind == .timeout {
+          _ = try? await self.onLoop { self.refreshMetadata() }
+        }
       }
     }
   }

@@ -28,7 +28,8 @@ extension Broker {
     response.brokers = catalog.image.brokers.compactMap { broker in
       guard !broker.isFenced || request.includeFencedBrokers, let endpoint = broker.endpoint(exchange.client.listener) else { return nil }
       return .init(
-        brokerId: broker.nodeID.rawValue, host: endpoint.host, port: Int32(endpoint.port), rack: broker.rack, isFenced: broker.isFenced)
+        brokerId: broker.nodeID.rawValue, host: endpoint.host, port: Int32(endpoint.port), rack: broker.rack, isFenced: broker.isFenced,
+        shutdownState: broker.isInControlledShutdown ? 1 : 0)
     }
     exchange.respond(response)
   }

@@ -26,6 +26,24 @@ enum Descriptor {
     return descriptor
   }
 
+  /// Writes a new file, or an old one anew.
+  static func create(_ path: String, _ bytes: [UInt8]) throws(SystemFailure) {
+    let flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC
+    #if canImport(Darwin)
+      let descriptor = Darwin.open(path, flags, 0o644)
+    #elseif canImport(Musl)
+      let descriptor = Musl.open(path, flags, 0o644)
+    #else
+      let descriptor = Glibc.open(path, flags, 0o644)
+    #endif
+    guard descriptor >= 0 else { throw SystemFailure(number: errno) }
+    defer { Self.close(descriptor) }
+    let result = bytes.withUnsafeBytes { bytes in
+      Result { () throws(SystemFailure) in try Self.writeAll(bytes, to: descriptor) }
+    }
+    try result.get()
+  }
+
   static func isDirectory(_ path: String) -> Bool {
     var status = stat()
     return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR

@@ -17,7 +17,7 @@ struct Apus: AsyncParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      StartCommand.self, TopicCommand.self, ProduceCommand.self, ConsumeCommand.self, BenchCommand.self, LogCommand.self,
+      StartCommand.self, TopicCommand.self, ProduceCommand.self, ConsumeCommand.self, BenchCommand.self, LogCommand.self, SimCommand.self,
     ]
   )
 

@@ -39,7 +39,8 @@ final class SimCluster: Sendable {
     let topics = plan.topics.map(\.name)
     func client(_ name: String, _ number: Int) -> SimClient {
       SimClient(
-        name, environments[number % environments.count], bootstrap: bootstrap, topics: topics, seed: seed &* 31 &+ UInt64(number), board: board)
+        name, environments[number % environments.count], bootstrap: bootstrap, topics: topics, seed: seed &* 31 &+ UInt64(number),
+        board: board)
     }
     self.admin = SimAdmin(client("admin", 0), plan.topics)
     self.producers = plan.producers.enumerated().map { index, producer in
@@ -53,7 +54,8 @@ final class SimCluster: Sendable {
   /// A consumer that reads everything once more and keeps it.
   func auditor() -> SimConsumer {
     let client = SimClient(
-      "auditor", self.clientEnvironments[0], bootstrap: self.bootstrap, topics: self.plan.topics.map(\.name), seed: self.seed, board: self.board)
+      "auditor", self.clientEnvironments[0], bootstrap: self.bootstrap, topics: self.plan.topics.map(\.name), seed: self.seed,
+      board: self.board)
     return SimConsumer(client, self.plan.topics.flatMap(\.partitions), self.ledger, keepsRecords: true)
   }
 }

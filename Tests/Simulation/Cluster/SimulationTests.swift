@@ -1,7 +1,8 @@
 import ClusterSimulation
 import Testing
 
-/// Whole clusters, their clients and their troubles in virtual time. A seed that fails prints its story and the command that shows it again.
+/// Whole clusters, their clients and their troubles in virtual time. A seed that fails prints its story and the command that shows it
+/// again.
 @Suite("A cluster in trouble")
 struct SimulationTests {
   /// Runs seeds, tells of those that fail, and returns what all of them went through.

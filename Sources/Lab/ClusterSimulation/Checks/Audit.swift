@@ -40,7 +40,8 @@ struct Audit: Sendable {
     var place = 0
     while place < records.count {
       guard let index = places[records[place].id] else {
-        self.cluster.board.violate(.content, "\(partition) has \(records[place].id) at \(records[place].offset), which begins no batch sent there")
+        self.cluster.board.violate(
+          .content, "\(partition) has \(records[place].id) at \(records[place].offset), which begins no batch sent there")
         return nil
       }
       copies.found.append((index, records[place].offset))
@@ -64,7 +65,8 @@ struct Audit: Sendable {
       if let time = batch.acknowledged, count == 0 {
         if batch.acks == -1 || !self.mayLose(batch, since: time) {
           return board.violate(
-            .durability, "\(batch.span), acknowledged with acks=\(batch.acks) at \(time.nanoseconds / 1_000_000) ms, is not in \(partition)")
+            .durability,
+            "\(batch.span), acknowledged with acks=\(batch.acks) at \(time.nanoseconds / 1_000_000) ms, is not in \(partition)")
         } else {
           board.count(.lostLeaderAcknowledged)
         }

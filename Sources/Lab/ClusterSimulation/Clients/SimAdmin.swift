@@ -44,7 +44,7 @@ final class SimAdmin: Sendable {
             self.client.board.count(.topicCreated)
             self.missing.withLock { $0.removeAll { $0 == topic.name } }
           // Not enough nodes have come up yet, or the one that was asked has no controller to ask.
-          case .invalidReplicationFactor, .notController, .requestTimedOut, .kafkaStorageError, .unknownServerError, .brokerNotAvailable: break
+          case .invalidReplicationFactor, .notController, .requestTimedOut, .kafkaStorageError, .brokerNotAvailable: break
           default: self.client.board.violate(.process, "topic \(topic.name) is refused: \(topic.errorCode) \(topic.errorMessage ?? "")")
           }
         }

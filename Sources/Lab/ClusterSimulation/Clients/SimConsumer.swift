@@ -225,7 +225,8 @@ final class SimConsumer: Sendable {
           if record.offset < position { continue }
           if record.offset > position { self.gap(order, at: position, before: record.offset, node) }
           guard let value = record.value, let id = RecordID(of: value) else {
-            self.client.board.violate(.content, "\(order.partition) has a record at \(record.offset) that nobody sent, read from node \(node)")
+            self.client.board.violate(
+              .content, "\(order.partition) has a record at \(record.offset) that nobody sent, read from node \(node)")
             return
           }
           records.append(ReadRecord(offset: record.offset, id: id, epoch: epoch))

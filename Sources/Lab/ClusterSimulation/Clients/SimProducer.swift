@@ -205,7 +205,8 @@ final class SimProducer: Sendable {
     let view = self.client.view
     for (line, batch) in parts {
       let partition = self.partition(line)
-      let topic = response.responses.first { $0.name == partition.topic || $0.topicId == view.topics[partition.topic]?.id && $0.topicId != .zero }
+      let id = view.topics[partition.topic]?.id
+      let topic = response.responses.first { $0.name == partition.topic || $0.topicId == id && $0.topicId != .zero }
       guard let answer = topic?.partitionResponses.first(where: { $0.index == partition.partition.rawValue }) else {
         self.client.board.violate(.process, "a produce of \(batch.span) to \(partition) was answered without a word about it")
         continue
@@ -260,7 +261,9 @@ final class SimProducer: Sendable {
     self.client.board.record(.refused(span, self.partition(line), why), self.client.subject)
     let now = self.client.environment.now()
     self.state.withLock { state in
-      if let index = state.lines[line].batches.firstIndex(where: { $0.span == span }) { state.lines[line].batches[index].isInFlight = false }
+      if let index = state.lines[line].batches.firstIndex(where: { $0.span == span }) {
+        state.lines[line].batches[index].isInFlight = false
+      }
       state.lines[line].retryAt = promptly ? now : now + .milliseconds(Int64.random(in: 20...100, using: &state.generator))
     }
     if !promptly { self.client.askForMetadata() }

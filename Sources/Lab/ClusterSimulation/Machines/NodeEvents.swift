@@ -15,7 +15,9 @@ struct NodeEvents: BrokerEvents {
     guard self.node.isAlive(self.life) else { return }
     self.node.board.record(.broker(event), self.node.subject)
     self.count(event)
-    if let complaint = self.complaint(about: event) { self.node.board.violate(complaint.property, "node \(self.node.id): \(complaint.text)") }
+    if let complaint = self.complaint(about: event) {
+      self.node.board.violate(complaint.property, "node \(self.node.id): \(complaint.text)")
+    }
     if Self.needsRestart(event) { self.askForRestart() }
   }
 

@@ -39,7 +39,9 @@ struct SimRunCommand: AsyncParsableCommand {
 
   func validate() throws {
     if !(1...9).contains(self.nodes) { throw ValidationError("--nodes is between 1 and 9.") }
-    if !(20...86_400).contains(self.seconds) { throw ValidationError("--seconds is between 20 and 86400: trouble and recovery take their time.") }
+    if !(20...86_400).contains(self.seconds) {
+      throw ValidationError("--seconds is between 20 and 86400: trouble and recovery take their time.")
+    }
     if self.seeds < 1 { throw ValidationError("--seeds is at least 1.") }
     if let jobs, !(1...256).contains(jobs) { throw ValidationError("--jobs is between 1 and 256.") }
     if self.failures < 1 { throw ValidationError("--failures is at least 1.") }

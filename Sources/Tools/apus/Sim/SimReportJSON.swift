@@ -6,7 +6,8 @@ extension SimulationReport {
   /// Numbers of 64 bits as text, as JSON has none.
   var json: JSONValue {
     .object([
-      ("seed", .string("\(self.seed)")), ("world", .string(self.world)), ("good", .bool(self.isGood)), ("digest", .string("\(self.digest)")),
+      ("seed", .string("\(self.seed)")), ("world", .string(self.world)), ("good", .bool(self.isGood)),
+      ("digest", .string("\(self.digest)")),
       ("virtual_seconds", .number(self.virtualTime / .seconds(1))), ("events", .integer(Int64(self.eventCount))),
       ("coverage", self.coverage.json),
       ("violations", .array(self.violations.map { .string($0.description) })), ("trace", .array(self.trace.map { .string($0) })),

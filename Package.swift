@@ -95,8 +95,12 @@ let package = Package(
     .target(name: "KafkaClient", dependencies: ["Base", "Model", "Compression", "Records", "Wire", nioCore, nioPosix, collections],
       path: "Sources/Edges/KafkaClient", swiftSettings: common),
 
-    // Lab: the virtual environment.
+    // Lab: the virtual environment, and what runs in it.
     .target(name: "VirtualWorld", dependencies: ["Base", "Model", "Environment", nioCore, collections], path: "Sources/Lab/VirtualWorld", swiftSettings: common),
+    .target(name: "ClusterSimulation",
+      dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Election", "Raft", "Metadata", "Replication", "LogCore",
+        "Environment", "Peers", "Storage", "Controller", "Broker", "VirtualWorld", nioCore, collections],
+      path: "Sources/Lab/ClusterSimulation", swiftSettings: common + mutants),
 
     // Tools: thin mains.
     .executableTarget(name: "wiregen", path: "Sources/Tools/wiregen", swiftSettings: common),
@@ -104,6 +108,7 @@ let package = Package(
     .executableTarget(name: "apus",
       dependencies: ["Base", "Model", "Compression", "JSON", "Records", "Wire", "Metadata", "Replication", "LogCore", "Environment",
         "Storage", "Controller", "Broker", "NIOServer", "NIONetwork", "PosixDisk", "Observability", "KafkaClient",
+        "ClusterSimulation",
         argumentParser, logging, histogram, nioCore, nioPosix],
       path: "Sources/Tools/apus", swiftSettings: common),
 
@@ -149,6 +154,8 @@ let package = Package(
     .testTarget(name: "RaftTests", dependencies: ["Base", "Model", "Election", "Raft"], path: "Tests/Unit/RaftTests", swiftSettings: common),
     .testTarget(name: "RaftPaperTests", dependencies: ["Base", "Model", "Election", "Raft"], path: "Tests/Paper/Raft", swiftSettings: common),
     .testTarget(name: "RaftSimulation", dependencies: ["Base", "Model", "Election", "Raft"], path: "Tests/Simulation/Raft",
+      swiftSettings: common + mutants),
+    .testTarget(name: "ClusterSimulationTests", dependencies: ["Base", "Model", "ClusterSimulation"], path: "Tests/Simulation/Cluster",
       swiftSettings: common + mutants),
     .testTarget(name: "Tidy", path: "Tests/Tidy", swiftSettings: common),
   ],

@@ -36,11 +36,13 @@ enum ImportTable {
     "Observability": ["Base", "Model", "Environment", "Logging"],
     "KafkaClient": Set(Self.ground + Self.formats + ["NIOCore", "NIOPosix", "Collections", "DequeModule"]),
     "VirtualWorld": ["Base", "Model", "Environment", "NIOCore", "Collections"],
+    "ClusterSimulation": Set(
+      Self.ground + Self.formats + Self.cores + Self.engine + ["VirtualWorld", "NIOCore", "Collections"]),
     "wiregen": [],
     "WirePlugin": ["wiregen"],
     "apus": Set(
       Self.ground + Self.formats + Self.cores + Self.engine + Self.edges
-        + ["ArgumentParser", "Logging", "Histogram", "NIOCore", "NIOPosix"]),
+        + ["ClusterSimulation"] + ["ArgumentParser", "Logging", "Histogram", "NIOCore", "NIOPosix"]),
   ]
 
   /// Modules that are parts of a product in the table.

@@ -18,7 +18,7 @@ struct Apus: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       StartCommand.self, ClusterCommand.self, TopicCommand.self, ProduceCommand.self, ConsumeCommand.self, BenchCommand.self,
-      LogCommand.self,
+      LogCommand.self, SimCommand.self,
     ]
   )
 

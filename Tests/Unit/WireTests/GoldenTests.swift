@@ -121,9 +121,6 @@ import Wire
     return bytes
   }
 
-  /// Tags from here on are Apus' own, which nobody else writes.
-  private static let ownTagMin = 1000
-
   /// The JSON of a fixture as a value with every field: those that it does not name must be absent from the version, or tagged.
   private func value(_ json: JSONValue, of structure: Structure, in message: Message, _ entry: Entry) throws -> SchemaValue {
     guard case .object(let object) = json else { throw FixtureError(text: "\(structure.name) is no object") }

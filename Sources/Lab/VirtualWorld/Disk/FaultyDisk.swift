@@ -16,6 +16,7 @@ package final class FaultyDisk: DiskPort {
     /// Counts the lives of the machine: a file or lock of an earlier one is dead.
     var life: UInt64 = 0
     var changesUntilPowerFailure: Int?
+    var onPowerFailure: (@Sendable () -> Void)?
     var isOff = false
     var locks: [String: UInt64] = [:]
     var nextLock: UInt64 = 0
@@ -38,13 +39,29 @@ package final class FaultyDisk: DiskPort {
   /// The process is killed (`kill -9`) and another takes its place: what was written is there, locks are free.
   package func killProcess() { self.state.withLock { $0.restart() } }
 
-  /// The power goes during the `count`-th change from now: that one may be done in part, every later call fails until `losePower`.
-  package func failPower(afterChanges count: Int) { self.state.withLock { $0.changesUntilPowerFailure = count } }
+  /// The power goes during the `count`-th change from now: that one may be done in part, every later call fails until `losePower`, or
+  /// `killProcess` if it was only the process that ended.
+  ///
+  /// - Parameter then: runs at that moment, in the middle of the call, and must not use the disk.
+  package func failPower(afterChanges count: Int, then: (@Sendable () -> Void)? = nil) {
+    self.state.withLock { state in (state.changesUntilPowerFailure, state.onPowerFailure) = (count, then) }
+  }
+
+  /// Forgets a failure of the power that was to come.
+  package func keepPower() { self.state.withLock { state in (state.changesUntilPowerFailure, state.onPowerFailure) = (nil, nil) } }
 
   /// The changes that were made so far: for choosing a moment to fail in.
   package var changeCount: Int { self.state.withLock { $0.changeCount } }
 
   package func inject(_ fault: DiskFault) { self.state.withLock { $0.faults.append(fault) } }
+
+  /// Whether calls of now may fail, or such that come.
+  package var isInTrouble: Bool {
+    self.state.withLock { state in !state.faults.isEmpty || state.capacity != .max || state.isReadOnly }
+  }
+
+  /// What was injected and has not happened yet does not happen.
+  package func makeWell() { self.state.withLock { state in (state.faults, state.capacity, state.isReadOnly) = ([], .max, false) } }
 
   /// Bytes all files together may hold. A write that does not fit is done up to there, and fails.
   package func setCapacity(_ byteCount: Int) { self.state.withLock { $0.capacity = byteCount } }
@@ -61,6 +78,18 @@ package final class FaultyDisk: DiskPort {
   /// The contents of a file, for a test to look at.
   package func contents(of path: String) -> [UInt8]? {
     self.state.withLock { state in state.system.find(path).flatMap { state.system.file($0)?.contents } }
+  }
+
+  /// What would be left of a file if the power went now and nothing that was not synced survived; nil if its name would not.
+  package func durableContents(of path: String) -> [UInt8]? {
+    self.state.withLock { $0.system.durableContents(of: path) }
+  }
+
+  /// The names in a directory, for a test to look at, in their order. Whatever trouble the disk is in.
+  package func names(in directory: String) -> [String] {
+    self.state.withLock { state in
+      state.system.find(directory).flatMap { state.system.directory($0) }.map { $0.names.keys.sorted() } ?? []
+    }
   }
 
   // MARK: DiskPort
@@ -284,7 +313,7 @@ extension FaultyDisk.State {
     self.life += 1
     self.locks = [:]
     self.isOff = false
-    self.changesUntilPowerFailure = nil
+    (self.changesUntilPowerFailure, self.onPowerFailure) = (nil, nil)
   }
 
   fileprivate func checkPower(_ operation: String, _ path: String) throws(DiskError) {
@@ -299,6 +328,7 @@ extension FaultyDisk.State {
     if let left = self.changesUntilPowerFailure {
       guard left > 0 else {
         self.isOff = true
+        self.onPowerFailure?()
         throw DiskError(.io, operation: operation, path: path)
       }
       self.changesUntilPowerFailure = left - 1

@@ -83,6 +83,16 @@ struct VirtualFileSystem: Sendable {
     return (node, name)
   }
 
+  /// The contents as a loss of everything that was not synced would leave them; nil if the file could not be found then.
+  func durableContents(of path: String) -> [UInt8]? {
+    var node = Self.root
+    for part in Self.parts(path) {
+      guard case .directory(let directory)? = self.nodes[node], let next = directory.durable[part] else { return nil }
+      node = next
+    }
+    return self.file(node)?.durable
+  }
+
   func file(_ node: Int) -> FileNode? {
     guard case .file(let file)? = self.nodes[node] else { return nil }
     return file

@@ -1,6 +1,5 @@
 package import Base
 import Environment
-import HeapModule
 import Synchronization
 
 /// Several nodes in one thread: one queue of everything that is going to happen, in true time that no node can see.
@@ -27,29 +26,39 @@ package final class World: Sendable {
     case off
   }
 
-  private struct Event: Comparable, Sendable {
-    /// Nanoseconds of true time.
-    var time: Int64
-    /// Of events at the same time the one that was planned first happens first.
-    var order: UInt64
-    var owner: Owner?
-    static func < (a: Event, b: Event) -> Bool { (a.time, a.order) < (b.time, b.order) }
-  }
   private struct Node: Sendable {
     var life: UInt64 = 0
     var condition = Condition.off
+    /// What a stop of the process holds back, in order; whatever comes before all of it has happened queues up behind it.
     var held: [Body] = []
+    var heldPosition = 0
+    var isHolding: Bool { self.heldPosition < self.held.count }
   }
   private struct State: Sendable {
     var now: Int64 = 0
     var generator: SeededGenerator
-    var queue = Heap<Event>()
-    /// By the order of their events; a cancelled event has none.
-    var bodies: [UInt64: Body] = [:]
-    var nextOrder: UInt64 = 0
+    var queue = EventQueue()
     var nodes: [Node] = []
+    /// Whose machine the event that is happening concerns.
+    var actor: Int?
     var eventCount: UInt64 = 0
     var digest: UInt64 = 0xCBF2_9CE4_8422_2325
+
+    mutating func fold(_ part: UInt64) { self.digest = (self.digest ^ part) &* 0x0000_0100_0000_01B3 }
+
+    /// Whether something of `owner` may happen now; what its process is stopped for waits.
+    mutating func admit(_ owner: Owner, _ body: @escaping Body) -> Bool {
+      guard self.nodes[owner.node].life == owner.life else { return false }
+      switch self.nodes[owner.node].condition {
+      case .dead, .off: return false
+      case .running where !self.nodes[owner.node].isHolding:
+        self.actor = owner.node
+        return true
+      case .running, .paused:
+        self.nodes[owner.node].held.append(body)
+        return false
+      }
+    }
   }
 
   private let state: Mutex<State>
@@ -70,38 +79,32 @@ package final class World: Sendable {
   /// Events that have happened.
   package var eventCount: UInt64 { self.state.withLock { $0.eventCount } }
 
-  /// A checksum of which events happened when: two runs of one seed that differ in anything differ in it.
+  /// A checksum of which events happened when, and of what was sent: two runs of one seed that differ in anything differ in it.
   package var digest: UInt64 { self.state.withLock { $0.digest } }
 
   /// Lets everything happen that is due until `end`, and moves the clock there.
-  package func run(until end: Instant) {
-    while let body = self.next(upTo: end) { body() }
+  ///
+  /// - Parameter observer: is told after each event that concerned a node which machine that was.
+  package func run(until end: Instant, observer: ((_ machine: Int) -> Void)? = nil) {
+    while let body = self.next(upTo: end) {
+      body()
+      if let observer, let actor = self.state.withLock({ $0.actor }) { observer(actor) }
+    }
     self.state.withLock { $0.now = max($0.now, end.nanoseconds) }
   }
 
-  package func run(for span: Duration) { self.run(until: self.now + span) }
+  package func run(for span: Duration, observer: ((_ machine: Int) -> Void)? = nil) { self.run(until: self.now + span, observer: observer) }
 
   private func next(upTo end: Instant) -> Body? {
     self.state.withLock { state in
-      while let event = state.queue.min, event.time <= end.nanoseconds {
-        state.queue.removeMin()
-        guard let body = state.bodies.removeValue(forKey: event.order) else { continue }
+      while let event = state.queue.next(upTo: end.nanoseconds) {
         state.now = max(state.now, event.time)
-        if let owner = event.owner {
-          guard state.nodes[owner.node].life == owner.life else { continue }
-          switch state.nodes[owner.node].condition {
-          case .dead, .off: continue
-          case .paused:
-            state.nodes[owner.node].held.append(body)
-            continue
-          case .running: break
-          }
-        }
+        state.actor = nil
+        if let owner = event.owner, !state.admit(owner, event.body) { continue }
         state.eventCount += 1
-        for part in [UInt64(bitPattern: event.time), event.order, UInt64(bitPattern: Int64(event.owner?.node ?? -1))] {
-          state.digest = (state.digest ^ part) &* 0x0000_0100_0000_01B3
-        }
-        return body
+        state.fold(UInt64(bitPattern: event.time))
+        state.fold(event.order << 8 ^ UInt64(UInt8(truncatingIfNeeded: event.owner?.node ?? -1)))
+        return event.body
       }
       return nil
     }
@@ -111,21 +114,24 @@ package final class World: Sendable {
   package func after(_ delay: Duration, _ body: @escaping Body) { _ = self.plan(after: delay.wholeNanoseconds, owner: nil, body) }
 
   @discardableResult
-  func plan(after delay: Int64, owner: Owner?, _ body: @escaping Body) -> UInt64 {
-    self.state.withLock { state in
-      let order = state.nextOrder
-      state.nextOrder += 1
-      state.bodies[order] = body
-      state.queue.insert(Event(time: state.now + max(0, delay), order: order, owner: owner))
-      return order
-    }
+  func plan(after delay: Int64, owner: Owner?, _ body: @escaping Body) -> EventQueue.Ticket {
+    self.state.withLock { state in state.queue.add(state.now + max(0, delay), owner, body) }
   }
 
-  func cancel(_ order: UInt64) {
+  func cancel(_ ticket: EventQueue.Ticket) {
     // The body is released after unlocking, as what it holds may run code.
-    let body = self.state.withLock { $0.bodies.removeValue(forKey: order) }
+    let body = self.state.withLock { $0.queue.cancel(ticket) }
     _ = body
   }
+
+  /// Does something of `owner` within the event that is happening, or when its process goes on. Not at all if it is gone.
+  func act(for owner: Owner, _ body: @escaping Body) {
+    let mayRun = self.state.withLock { $0.admit(owner, body) }
+    if mayRun { body() }
+  }
+
+  /// Makes `part` a part of the digest.
+  package func fold(_ part: UInt64) { self.state.withLock { $0.fold(part) } }
 
   /// A number from `range`, by the world's seed.
   package func draw(_ range: ClosedRange<Int64>) -> Int64 {
@@ -177,7 +183,7 @@ package final class World: Sendable {
 
   private func end(_ node: Int, _ condition: Condition) {
     let held = self.state.withLock { state in
-      defer { state.nodes[node].held = [] }
+      defer { (state.nodes[node].held, state.nodes[node].heldPosition) = ([], 0) }
       state.nodes[node].condition = condition
       return state.nodes[node].held
     }
@@ -192,13 +198,30 @@ package final class World: Sendable {
 
   /// What was held back happens now, in its order.
   package func resume(_ node: Int) {
-    let (held, owner) = self.state.withLock { state -> ([Body], Owner) in
-      let owner = Owner(node: node, life: state.nodes[node].life)
-      guard state.nodes[node].condition == .paused else { return ([], owner) }
+    let owner: Owner? = self.state.withLock { state in
+      guard state.nodes[node].condition == .paused else { return nil }
       state.nodes[node].condition = .running
-      defer { state.nodes[node].held = [] }
-      return (state.nodes[node].held, owner)
+      return state.nodes[node].isHolding ? Owner(node: node, life: state.nodes[node].life) : nil
     }
-    for body in held { self.plan(after: 0, owner: owner, body) }
+    if let owner { self.plan(after: 0, owner: nil) { self.catchUp(owner) } }
+  }
+
+  /// Does the first of what was held back, and plans the next.
+  private func catchUp(_ owner: Owner) {
+    let (body, isLast) = self.state.withLock { state -> (Body?, Bool) in
+      let place = owner.node
+      guard state.nodes[place].life == owner.life, state.nodes[place].condition == .running, state.nodes[place].isHolding else {
+        return (nil, true)
+      }
+      let body = state.nodes[place].held[state.nodes[place].heldPosition]
+      state.nodes[place].heldPosition += 1
+      state.fold(UInt64(place))
+      state.actor = place
+      if state.nodes[place].isHolding { return (body, false) }
+      (state.nodes[place].held, state.nodes[place].heldPosition) = ([], 0)
+      return (body, true)
+    }
+    body?()
+    if !isLast { self.plan(after: 0, owner: nil) { self.catchUp(owner) } }
   }
 }

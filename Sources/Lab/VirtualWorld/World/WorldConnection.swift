@@ -60,6 +60,10 @@ final class WorldConnection: Sendable {
     var body = frame
     // The receiver gets the frame without its length.
     body.moveReaderIndex(forwardBy: 4)
+    body.withUnsafeReadableBytes { world.fold(UInt64(CRC32C.checksum($0))) }
+    let sender = self.state.withLock { $0.ends[side.rawValue].owner }
+    // Who died in the middle of what it did says nothing more.
+    guard let sender, world.isCurrent(sender) else { return }
     let mayGo = self.state.withLock { state in
       if state.ends[side.rawValue].isEnded { return false }
       if side == .client, !state.isOpen {
@@ -175,7 +179,7 @@ final class WorldConnection: Sendable {
       return
     }
     if case .opened = event { self.open(in: world) }
-    world.plan(after: 0, owner: owner) {
+    world.act(for: owner) {
       let handler = self.state.withLock { state in state.ends[side.rawValue].handler }
       handler?(event)
     }

@@ -87,6 +87,10 @@ package final class WorldNet: Sendable {
 
   func machineVanished(_ node: Int) { self.forgetListeners(of: node) }
 
+  func stopListening(_ owner: World.Owner) {
+    self.state.withLock { state in state.listeners = state.listeners.filter { $0.value.owner != owner } }
+  }
+
   private func forgetListeners(of node: Int) {
     self.state.withLock { state in state.listeners = state.listeners.filter { $0.value.owner.node != node } }
   }

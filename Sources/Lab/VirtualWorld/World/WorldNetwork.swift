@@ -20,6 +20,9 @@ package struct WorldNetwork: NetworkPort {
     self.world.net.listen(NodeAddress(host: self.host, port: port), WorldNet.Listener(owner: self.owner, accept: accept))
   }
 
+  /// Takes no connections any more; those that stand go on.
+  package func stopListening() { self.world.net.stopListening(self.owner) }
+
   package func connect(
     to address: NodeAddress, for traffic: Traffic, _ handler: @escaping @Sendable (LinkEvent) -> Void
   ) -> WorldLink {

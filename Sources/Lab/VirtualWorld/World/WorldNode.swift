@@ -67,6 +67,9 @@ package final class WorldNode: Environment {
   /// Makes blocking work slower or quicker from now on.
   package func setLatency(_ latency: WorkLatency) { self.state.withLock { $0.latency = latency } }
 
+  /// Whether this life goes on.
+  package var isAlive: Bool { self.world.isCurrent(self.owner) }
+
   /// True time, which the node cannot see.
   package var worldTime: Instant { self.world.now }
 
@@ -93,9 +96,9 @@ package final class WorldNode: Environment {
     let span = max(0, delay.wholeNanoseconds)
     // As much true time as fills the clock's span, and two nanoseconds more, lest rounding make the timer early.
     let rate = 1_000_000 + self.clock.driftPartsPerMillion
-    let order = self.world.plan(
+    let ticket = self.world.plan(
       after: span / rate * 1_000_000 + span % rate * 1_000_000 / rate + (span == 0 ? 0 : 2), owner: self.owner, body)
-    return WorldTimer(world: self.world, order: order)
+    return WorldTimer(world: self.world, ticket: ticket)
   }
 
   /// Work takes its time and is then done in an instant: what it writes and syncs happens when it ends.
@@ -116,6 +119,6 @@ package final class WorldNode: Environment {
 /// A timer of a `WorldNode`.
 package struct WorldTimer: TimerHandle {
   let world: World
-  let order: UInt64
-  package func cancel() { self.world.cancel(self.order) }
+  let ticket: EventQueue.Ticket
+  package func cancel() { self.world.cancel(self.ticket) }
 }

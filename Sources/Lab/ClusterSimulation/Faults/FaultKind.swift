@@ -1,0 +1,33 @@
+/// What can be done to a cluster. The raw values are the names that the command line takes.
+package enum FaultKind: String, Sendable, Hashable, CaseIterable {
+  /// `kill -9`; started again some time later.
+  case kill
+  /// A machine loses power: what was not synced is lost, whole or torn.
+  case power
+  /// A process ends between two changes of its disk, in the middle of whatever it did.
+  case crashAtWrite = "crash-at-write"
+  /// The same with the power.
+  case powerAtWrite = "power-at-write"
+  /// SIGTERM, a clean end, and a new start.
+  case restart
+  /// All nodes in turn, each after the last has come back.
+  case rolling
+  /// SIGSTOP, or a machine that stands still.
+  case pause
+  /// No room on the disk for a while.
+  case fullDisk = "full-disk"
+  /// Every sync takes very long.
+  case slowDisk = "slow-disk"
+  /// One call of the disk fails.
+  case diskError = "disk-error"
+  /// A machine is cut off from all others, in both directions.
+  case isolate
+  /// One machine does not hear another.
+  case cut
+  /// Frames between two machines take long.
+  case slowWire = "slow-wire"
+  /// All connections between two machines are reset.
+  case reset
+  /// Clocks that are wrong and run at different rates.
+  case clock
+}

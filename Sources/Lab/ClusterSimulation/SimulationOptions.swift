@@ -1,0 +1,30 @@
+import Base
+
+/// What a run is to be like, as far as the seed does not decide.
+package struct SimulationOptions: Sendable, Hashable {
+  package var nodeCount: Int
+  /// Virtual time in all: the beginning, the trouble, and the quiet in which everything must heal.
+  package var duration: Duration
+  /// What may be done to the cluster; each seed takes a part of it. Nil: everything.
+  package var faults: Set<FaultKind>?
+  /// Entries of the trace that are kept.
+  package var traceCapacity: Int
+  #if APUS_MUTANTS
+    /// A bug that every node has.
+    package var mutant: SimulationMutant?
+  #endif
+
+  package init(nodeCount: Int = 3, duration: Duration = .seconds(60), faults: Set<FaultKind>? = nil, traceCapacity: Int = 1_000) {
+    self.nodeCount = nodeCount
+    self.duration = duration
+    self.faults = faults
+    self.traceCapacity = traceCapacity
+  }
+
+  /// How the command line says the same.
+  package func replay(seed: UInt64) -> String {
+    var command = "apus sim run --seeds 1 --seed \(seed) --nodes \(self.nodeCount) --seconds \(self.duration.wholeMilliseconds / 1000)"
+    if let faults { command += " --faults \(faults.map(\.rawValue).sorted().joined(separator: ","))" }
+    return command
+  }
+}

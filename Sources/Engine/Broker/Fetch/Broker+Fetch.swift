@@ -21,7 +21,8 @@ extension Broker {
     let maxBytes = max(0, min(Int(request.maxBytes), self.config.fetchBytesMax))
     let limits = FetchLimits(
       minBytes: min(Int(request.minBytes), maxBytes), maxBytes: maxBytes,
-      maxWait: self.isShuttingDown ? .zero : .milliseconds(Int64(request.maxWaitMs)), isReadCommitted: request.isolationLevel == 1, consumer: self.consumer(request, exchange))
+      maxWait: self.isShuttingDown ? .zero : .milliseconds(Int64(request.maxWaitMs)), isReadCommitted: request.isolationLevel == 1,
+      consumer: self.consumer(request, exchange))
     let targets = self.targets(of: plan.interests)
     let reads = FetchReads(targets, limits: limits)
     if limits.maxWait <= .zero || targets.isEmpty || reads.isEnough(limits) {

@@ -87,7 +87,8 @@ struct FetchReads<Env: Environment>: Sendable {
       case .failure(let refusal): read = FetchRead(refusal.code)
       case .success(let partition):
         read = partition.read(
-          target.interest, for: limits.consumer, maxBytes: min(left, target.interest.maxByteCount), takesOversizedBatch: self.byteCount == 0)
+          target.interest, for: limits.consumer, maxBytes: min(left, target.interest.maxByteCount),
+          takesOversizedBatch: self.byteCount == 0)
       }
       left = max(0, left - read.byteCount)
       self.byteCount += read.byteCount

@@ -21,6 +21,8 @@ final class FollowerSession<Env: Environment>: Expirable {
     var isDirty = false
     /// The leader has not counted its position yet.
     var isPosition = true
+    /// It is dirty because the leader's machine woke it.
+    var isWoken = false
   }
   private struct Request: Sendable {
     var number: UInt64
@@ -145,7 +147,9 @@ final class FollowerSession<Env: Environment>: Expirable {
   /// The partition in `slot` has news.
   func wake(_ slot: Int) {
     self.state.withLock { state in
-      if slot < state.slots.count { Self.soil(slot, &state) }
+      guard slot < state.slots.count, state.slots[slot] != nil else { return }
+      if state.slots[slot]?.isDirty == false { state.slots[slot]?.isWoken = true }
+      Self.soil(slot, &state)
     }
     self.look()
   }
@@ -176,6 +180,7 @@ final class FollowerSession<Env: Environment>: Expirable {
     var slot: Int
     var target: FetchTarget<Env>
     var isPosition: Bool
+    var isWoken: Bool
   }
 
   /// Looks at the dirty partitions, on one thread at a time, until there is an answer or nothing left to look at.
@@ -193,7 +198,8 @@ final class FollowerSession<Env: Environment>: Expirable {
         }
         let read = self.read(look, request, left: left, isFirst: byteCount == 0)
         guard request.isFull || read.hasNews else {
-          self.watch(look, from: look.target.interest.fetchOffset)
+          // Woken for nothing: another connection of the same follower waits in this one's place. Two must not wake each other for ever.
+          if look.isWoken { self.leave(look) } else { self.watch(look, from: look.target.interest.fetchOffset) }
           continue
         }
         byteCount += read.byteCount
@@ -240,13 +246,16 @@ final class FollowerSession<Env: Environment>: Expirable {
     guard let taken = state.slots[slot] else { return nil }
     state.slots[slot]?.isDirty = false
     state.slots[slot]?.isPosition = false
+    state.slots[slot]?.isWoken = false
     return Look(
-      slot: slot, target: FetchTarget(interest: taken.interest, partition: taken.partition), isPosition: taken.isPosition)
+      slot: slot, target: FetchTarget(interest: taken.interest, partition: taken.partition), isPosition: taken.isPosition,
+      isWoken: taken.isWoken)
   }
 
   /// There was no room for these.
   private func putBack(_ looks: ArraySlice<Look>) {
     self.state.withLock { state in
+      if state.isOver { return }
       var slots: [Int] = []
       for look in looks where state.slots[look.slot]?.interest == look.target.interest {
         if look.isPosition { state.slots[look.slot]?.isPosition = true }
@@ -268,6 +277,9 @@ final class FollowerSession<Env: Environment>: Expirable {
         maxBytes: min(left, look.target.interest.maxByteCount), takesOversizedBatch: isFirst)
     }
   }
+
+  /// Looks at it again with the next request.
+  private func leave(_ look: Look) { self.state.withLock { $0.told.append(look.slot) } }
 
   private func watch(_ look: Look, from offset: Offset) {
     guard case .success(let partition) = look.target.partition else { return }

@@ -22,7 +22,8 @@ extension Broker {
     for partition in delta.changedPartitions { changes[partition.topicID, default: []].append(partition.partition) }
     let reconfigured = self.reconfiguredTopics(image, delta)
     let defaults = self.topicDefaults(image)
-    let topics = Set(changes.keys).union(delta.createdTopics).union(reconfigured).compactMap { image.topic($0) }.sorted { $0.name < $1.name }
+    let touched = Set(changes.keys).union(delta.createdTopics).union(reconfigured)
+    let topics = touched.compactMap { image.topic($0) }.sorted { $0.name < $1.name }
     var hosted: [HostedTopic<Env>] = []
     // What followers ask for because of this goes out together.
     self.fetchers.inOneTurn {

@@ -62,7 +62,9 @@ extension Broker {
     }
     guard let begun else { return }
     let name = TopicPartition(begun.hosted.name, id)
-    let result = Result { () throws(StorageError) in try self.openOrCreate(name, topicID, begun.image, begun.metadata, begun.hosted.config) }
+    let result = Result { () throws(StorageError) in
+      try self.openOrCreate(name, topicID, begun.image, begun.metadata, begun.hosted.config)
+    }
     self.changing.withLock { _ in
       self.reopening.withLock { $0 = nil }
       self.publishReopened(name, topicID, result, begun.hosted.config)

@@ -26,13 +26,15 @@ extension Partition {
     guard state.follower != nil else { return }
     var made: [Follower.Effect] = []
     state.follower!.handle(input, now: self.environment.now(), into: &made)
+    // What became of the log is told when all effects of this input are noted, or an older position would follow a newer one.
+    var outcomes: [Follower.Input] = []
     for effect in made {
       switch effect {
-      case .append: self.append(records ?? ByteBuffer(), &state, &effects)
+      case .append: outcomes.append(self.append(records ?? ByteBuffer(), &state, &effects))
       case .advanceLogStart(let offset):
         do throws(StorageError) {
           try state.log.advanceLogStart(to: offset)
-          self.handle(Follower.Input.logStartAdvanced(to: state.log.logStartOffset), &state, &effects)
+          outcomes.append(.logStartAdvanced(to: state.log.logStartOffset))
         } catch {
           effects.failure = error
         }
@@ -45,6 +47,7 @@ extension Partition {
       case .fetch, .stopFetching, .askLeaderOffsets, .requestFlush, .highWatermarkAdvanced, .wake, .trace: effects.follower.append(effect)
       }
     }
+    for outcome in outcomes { self.handle(outcome, &state, &effects) }
   }
 
   /// Carries out what the follower asked for, one effect after the other, whichever threads asked.
@@ -120,7 +123,8 @@ extension Partition {
     }
   }
 
-  private func append(_ records: ByteBuffer, _ state: inout State, _ effects: inout Effects) {
+  /// Returns what became of it.
+  private func append(_ records: ByteBuffer, _ state: inout State, _ effects: inout Effects) -> Follower.Input {
     let now = self.environment.wallClock()
     do throws(StorageError) {
       let start = state.log.logStartOffset
@@ -130,30 +134,25 @@ extension Partition {
       }
       let appended = try state.log.appendAsFollower(records, now: now)
       if state.log.logStartOffset < start { try state.log.advanceLogStart(to: min(start, state.log.logEndOffset)) }
-      guard appended != nil else {
-        return self.handle(Follower.Input.appendFailed(.corruptMessage), &state, &effects)
-      }
+      if appended == nil { return .appendFailed(.corruptMessage) }
       state.isRefusingAppends = false
-      self.noteAppended(&state, &effects)
       if let interval = state.settings.flushInterval { self.scheduleFlush(after: interval, &state) }
+      return .appended(endOffset: state.log.logEndOffset, lastEpoch: Self.lastEpoch(state.log))
     } catch {
-      if state.log.state != .online { return effects.failure = error }
+      if state.log.state != .online {
+        effects.failure = error
+        return .appendFailed(error.errorCode)
+      }
       if !state.isRefusingAppends {
         state.isRefusingAppends = true
         self.events.record(.appendRefused(self.topicPartition, cause: error))
       }
       // Between two segments a part may be there already.
       if let follower = state.follower, state.log.logEndOffset > follower.log.logEndOffset {
-        self.noteAppended(&state, &effects)
-      } else {
-        self.handle(Follower.Input.appendFailed(error.errorCode), &state, &effects)
+        return .appended(endOffset: state.log.logEndOffset, lastEpoch: Self.lastEpoch(state.log))
       }
+      return .appendFailed(error.errorCode)
     }
-  }
-
-  private func noteAppended(_ state: inout State, _ effects: inout Effects) {
-    let (end, epoch) = (state.log.logEndOffset, Self.lastEpoch(state.log))
-    self.handle(Follower.Input.appended(endOffset: end, lastEpoch: epoch), &state, &effects)
   }
 
   // MARK: - Cutting

@@ -30,9 +30,7 @@ extension Partition {
         node: replica.node, brokerEpoch: replica.brokerEpoch, fetchOffset: interest.fetchOffset, logStartOffset: interest.logStartOffset,
         currentLeaderEpoch: interest.currentLeaderEpoch)
       if let refusal = state.leader.refusal(of: fetch) { return FetchRead(refusal) }
-      guard interest.fetchOffset >= state.log.logStartOffset, interest.fetchOffset <= state.log.logEndOffset else {
-        return FetchRead(.offsetOutOfRange)
-      }
+      if interest.fetchOffset < state.log.logStartOffset { return FetchRead(.offsetOutOfRange) }
       var read = FetchRead<File>()
       read.highWatermark = state.leader.highWatermark
       read.logStartOffset = state.log.logStartOffset
@@ -43,6 +41,8 @@ extension Partition {
           return read
         }
       }
+      // Beyond our end, and no epoch that tells where the logs part.
+      if interest.fetchOffset > state.log.logEndOffset { return FetchRead(.offsetOutOfRange) }
       if isPosition { self.handle(Machine.Input.followerFetched(fetch), &state, &effects) }
       do throws(StorageError) {
         let slice = try state.log.read(
@@ -68,6 +68,8 @@ extension Partition {
   /// Wakes `waiter` when there is something for the follower at or after `offset`, or other offsets that it should know.
   func awaitFollowerFetch(_ waiter: Waiter<Env>, _ node: NodeID, from offset: Offset) {
     self.step { state, effects in
+      // It may wait here already, and would wake itself.
+      self.handle(Machine.Input.cancelFetch(waiter), &state, &effects)
       self.handle(Machine.Input.awaitFollowerFetch(waiter, node, from: offset), &state, &effects)
     }
   }

@@ -11,7 +11,7 @@ import Synchronization
 extension Partition {
   /// What the partition is told when it begins or its registration changes. Images come in their order.
   ///
-  /// - Parameter standings: of the brokers that hold replicas; asked for only when this broker begins to lead.
+  /// - Parameter standings: of the brokers that hold replicas; asked for only when this broker leads.
   func apply(_ image: PartitionImage, standings: () -> [BrokerStanding]) {
     let registration = PartitionRegistration(image)
     let event: BrokerEvent? = self.step { state, effects in
@@ -43,6 +43,8 @@ extension Partition {
         now: self.environment.now())
     } else {
       self.handle(Machine.Input.registrationChanged(registration), &state, &effects)
+      // Of replicas that are new here the machine knows nothing yet.
+      for standing in standings() { self.handle(Machine.Input.standingChanged(standing), &state, &effects) }
     }
     self.handle(Machine.Input.began, &state, &effects)
     let leader = state.leader

@@ -89,7 +89,8 @@ struct BrokerReplicationTests {
     #expect(told?.responses[0].partitionResponses[0].currentLeader.leaderId == 2, "KIP-951, for a produce that waited")
     cluster.run(.seconds(3))
     for id in 1...3 as ClosedRange<Int32> { #expect(try cluster.consume(from: id).values == ["a", "b", "c"]) }
-    #expect(cluster[1].events.contains { if case .replica(_, .truncated(_, to: Offset(2), _)) = $0 { true } else { false } })
+    let cuts = cluster[1].events.all.compactMap { if case .replica(_, .truncated(let from, let to, _)) = $0 { (from, to) } else { nil } }
+    #expect(cuts.map(\.0) == [Offset(4)] && cuts.map(\.1) == [Offset(2)], "\(cluster[1].events.all)")
     #expect(cluster.inSync == [1, 2, 3])
   }
 

@@ -130,7 +130,7 @@ let package = Package(
         "VirtualWorld", nioCore],
       path: "Tests/Unit/ControllerTests", swiftSettings: common),
     .testTarget(name: "BrokerTests",
-      dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Metadata", "Replication", "LogCore", "Environment", "Peers",
+      dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Raft", "Metadata", "Replication", "LogCore", "Environment", "Peers",
         "Storage", "Controller", "Broker", "VirtualWorld", nioCore],
       path: "Tests/Unit/BrokerTests", swiftSettings: common),
     .testTarget(name: "NIOServerTests",

@@ -12,7 +12,9 @@ struct ApiVersionsTests {
     .produce: 0...13, .fetch: 4...18, .listOffsets: 1...11, .metadata: 0...13, .apiVersions: 0...4, .createTopics: 2...7,
     .deleteTopics: 1...6, .deleteRecords: 0...2, .initProducerId: 0...5, .offsetForLeaderEpoch: 2...4, .describeConfigs: 1...4,
     .alterConfigs: 0...2, .describeLogDirs: 1...4, .createPartitions: 0...3, .incrementalAlterConfigs: 0...1, .describeCluster: 0...2,
-    .listConfigResources: 0...1, .describeTopicPartitions: 0...0,
+    .listConfigResources: 0...1, .describeTopicPartitions: 0...0, .electLeaders: 0...2, .alterPartitionReassignments: 0...1,
+    .listPartitionReassignments: 0...0, .describeQuorum: 0...2, .updateFeatures: 0...2, .unregisterBroker: 0...0, .addRaftVoter: 0...1,
+    .removeRaftVoter: 0...0, .getReplicaLogInfo: 0...0,
   ]
 
   @Test("Lists exactly what is served, in every version", arguments: Int16(0)...4)

@@ -1,6 +1,8 @@
+import Controller
 import Metadata
 import Model
 import NIOCore
+import Raft
 import Testing
 import Wire
 

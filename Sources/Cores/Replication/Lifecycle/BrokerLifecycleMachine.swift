@@ -288,7 +288,7 @@ package struct BrokerLifecycleMachine: Sendable {
   private mutating func beginLeaving(_ isControlled: Bool, _ now: Instant, into effects: inout [BrokerLifecycleEffect]) {
     if self.isOver || self.leaving != nil { return }
     guard isControlled, self.epoch != .unknown else {
-      self.endLease(into: &effects)
+      // What was granted holds to its end: what waits for the disk may still be acknowledged.
       return self.leave(isControlled ? .notRegistered : .unasked, into: &effects)
     }
     self.leaving = Leaving(deadline: now + self.settings.leavingTimeout, silenceEnd: now + self.settings.leavingSilenceMax)

@@ -99,7 +99,7 @@ final class BrokerMembership<Env: Environment>: Sendable {
   ///
   /// - Returns: whether the lease was not live, and is now.
   private func updateLease(_ state: State, _ now: Instant) -> Bool {
-    let isServing = state.machine.phase == .unfenced
+    let isServing = state.machine.lease != .none
     let lease = state.isAlone && isServing ? BrokerLease.unlimited : state.machine.lease
     let before = self.lease.current
     if lease == before { return false }

@@ -14,6 +14,8 @@ final class SimCluster: Sendable {
   let admin: SimAdmin
   let producers: [SimProducer]
   let consumers: [SimConsumer]
+  let quorumCheck: QuorumCheck
+  let metadataCheck: MetadataCheck
   /// The machines of the clients.
   let clientMachines: [Int]
   private let clientEnvironments: [WorldNode]
@@ -27,7 +29,12 @@ final class SimCluster: Sendable {
     let ledger = Ledger(board: board)
     world.net.setLatency(plan.frameLatency)
     let ids = (1...options.nodeCount).map { NodeID(Int32($0)) }
-    self.nodes = ids.map { SimNode(NodeSettings(id: $0, all: ids, plan: plan), seed: seed, world: world, board: board, ledger: ledger) }
+    let quorumCheck = QuorumCheck(board: board)
+    self.nodes = ids.map {
+      SimNode(NodeSettings(id: $0, all: ids, plan: plan), seed: seed, world: world, board: board, ledger: ledger, quorumCheck)
+    }
+    self.quorumCheck = quorumCheck
+    self.metadataCheck = MetadataCheck(self.nodes, board: board)
     // Some clients may be cut off from a node while others are not.
     self.clientEnvironments = (0..<2).map { number in
       WorldNode(world.addMachine(), host: "client-\(number)", disk: FaultyDisk(seed: seed), in: world)
@@ -50,6 +57,8 @@ final class SimCluster: Sendable {
     self.consumers = (0..<plan.consumerCount).map { SimConsumer(client("consumer-\($0)", 10 + $0), partitions, ledger) }
     (self.plan, self.world, self.board, self.ledger) = (plan, world, board, ledger)
   }
+
+  func node(_ id: NodeID) -> SimNode? { self.nodes.first { $0.id == id } }
 
   /// A consumer that reads everything once more and keeps it.
   func auditor() -> SimConsumer {

@@ -1,4 +1,5 @@
 import Base
+import Metadata
 import Model
 import VirtualWorld
 
@@ -52,9 +53,23 @@ package struct Simulation {
   @discardableResult
   private func advance(by span: Duration) -> Bool {
     let end = self.world.now + span
-    while self.world.now < end, !self.board.hasViolations { self.world.run(until: min(end, self.world.now + Self.step)) }
+    while self.world.now < end, !self.board.hasViolations {
+      self.world.run(until: min(end, self.world.now + Self.step))
+      self.look()
+    }
     return !self.board.hasViolations
   }
+
+  /// Looks into the nodes and at their disks, from outside.
+  private func look() {
+    self.cluster.metadataCheck.look()
+    // Reads whole logs.
+    guard (self.world.now - .origin).wholeMilliseconds % Self.diskInterval.wholeMilliseconds < Self.step.wholeMilliseconds else { return }
+    self.cluster.quorumCheck.look(at: self.cluster.nodes)
+    if let image = self.cluster.metadataCheck.newest { ReplicaCheck(cluster: self.cluster).checkInSync(image) }
+  }
+
+  private static var diskInterval: Duration { .milliseconds(500) }
 
   private static var step: Duration { .milliseconds(100) }
 
@@ -82,8 +97,24 @@ package struct Simulation {
         self.cluster.plan.healing, "producers \(self.silentProducers(since: began)) got no acknowledgement",
         until: { self.silentProducers(since: began).isEmpty })
     else { return }
+    guard
+      self.wait(
+        self.cluster.plan.healing, "partitions are not as before: \(self.unhealedPartitions)", until: { self.unhealedPartitions.isEmpty })
+    else { return }
     // Work goes on for a while.
     self.advance(by: .seconds(1))
+  }
+
+  /// Without a leader, or without some of their replicas in sync.
+  private var unhealedPartitions: [String] {
+    guard let image = self.cluster.metadataCheck.newest else { return ["the metadata"] }
+    return self.cluster.plan.topics.flatMap { topic -> [String] in
+      guard let registered = image.topic(topic.name) else { return [topic.name] }
+      return registered.partitions.enumerated().compactMap { index, partition in
+        if partition.leader != .none, partition.inSyncReplicas.count == partition.assignedReplicas.count { return nil }
+        return "\(topic.name)-\(index) (leader \(partition.leader), in sync \(partition.inSyncReplicas) of \(partition.assignedReplicas))"
+      }
+    }
   }
 
   private var idleNodes: [NodeID] { self.cluster.nodes.filter { $0.servingBroker == nil }.map(\.id) }
@@ -106,6 +137,7 @@ package struct Simulation {
     auditor.start()
     guard self.wait(patience, "not everything was read again", until: { auditor.isAtEnd }) else { return }
     auditor.stop()
+    if let image = self.cluster.metadataCheck.newest { ReplicaCheck(cluster: self.cluster).compare(image) }
     Audit(cluster: self.cluster).check(self.cluster.plan.topics.flatMap(\.partitions).map { ($0, auditor.records(of: $0)) })
   }
 

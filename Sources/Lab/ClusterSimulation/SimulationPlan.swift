@@ -41,6 +41,8 @@ struct SimulationPlan: Sendable {
   var diskLatency: WorkLatency
   /// Nodes read the metadata log again and write checkpoints as often as this says, in milliseconds.
   var checkpointInterval: Int64
+  /// `replica.lag.time.max.ms`
+  var replicaLag: Int64
   var faults: FaultPlan
   /// Of ten thousand answers with parts of files, how many find the socket full.
   var stallShare: UInt64
@@ -61,7 +63,8 @@ struct SimulationPlan: Sendable {
       let replicas = Int.random(in: 1...10, using: &generator) <= 8 ? min(3, options.nodeCount) : options.nodeCount
       return Topic(
         name: "topic-\(number)", partitionCount: Int32.random(in: 1...3, using: &generator), replicationFactor: Int16(replicas),
-        minInSyncReplicas: Int.random(in: 1...max(1, (replicas + 1) / 2), using: &generator),
+        // Seldom less than a majority.
+        minInSyncReplicas: Int.random(in: 0..<4, using: &generator) == 0 ? 1 : max(1, (replicas + 1) / 2),
         // Without a sync only the loss of power may take what was acknowledged.
         flushPolicy: allKeepPower && Bool.random(using: &generator) ? "os" : "fsync",
         segmentBytes: 1 << Int.random(in: 12...20, using: &generator))
@@ -84,6 +87,7 @@ struct SimulationPlan: Sendable {
     self.diskLatency = WorkLatency(syncMicroseconds * 250...syncMicroseconds * 1_000)
     self.stallShare = Bool.random(using: &generator) ? UInt64.random(in: 0...500, using: &generator) : 0
     self.checkpointInterval = Int64.random(in: 500...5_000, using: &generator)
+    self.replicaLag = Int64.random(in: 2_000...10_000, using: &generator)
   }
 
   private static func producer(

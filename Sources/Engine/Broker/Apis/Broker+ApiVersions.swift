@@ -28,7 +28,7 @@ extension Broker {
     if error != .none { return response }
     let image = self.catalog.image
     // Clients of the versions before 4 do not take a range that begins at 0.
-    let all = role == .controller ? SupportedFeatures.all + [Metadata.KRaftVersion.supported] : SupportedFeatures.all
+    let all = role == .controller ? SupportedFeatures.all + [KRaftVersion.supported] : SupportedFeatures.all
     let features = all.filter { version >= 4 || $0.versions.lowerBound > 0 }
     response.supportedFeatures = features.map {
       .init(name: $0.name, minVersion: $0.versions.lowerBound, maxVersion: $0.versions.upperBound)
@@ -37,7 +37,7 @@ extension Broker {
     // The level of the quorum is in its log's own records.
     let kraft = self.controller.quorum.machine.log.version.rawValue
     if kraft > 0 {
-      response.finalizedFeatures.append(.init(name: Metadata.KRaftVersion.feature, maxVersionLevel: kraft, minVersionLevel: kraft))
+      response.finalizedFeatures.append(.init(name: KRaftVersion.feature, maxVersionLevel: kraft, minVersionLevel: kraft))
     }
     response.brokerIncarnationId = self.incarnationID
     response.finalizedFeaturesEpoch = max(0, image.offset.rawValue)

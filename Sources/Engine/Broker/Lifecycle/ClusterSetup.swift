@@ -29,7 +29,7 @@ extension ControllerSetup {
     raft.fetchWaitMax = min(raft.fetchWaitMax, cluster.fetchTimeout / 5)
 
     var voters = VoterSet.empty
-    var version = Raft.KRaftVersion.staticVoters
+    var version = KRaftVersion.staticVoters
     if cluster.isStatic {
       // Known by their nodes alone: nobody knows the directories of the others.
       voters =

@@ -249,10 +249,18 @@ final class SimConsumer: Sendable {
     _ order: Order, _ position: Offset, _ epoch: LeaderEpoch, _ records: [ReadRecord], _ highWatermark: Offset, _ node: NodeID
   ) {
     let now = self.client.environment.worldTime
+    let former = self.state.withLock { state in
+      defer { state.lines[order.line].highWatermark = highWatermark }
+      return state.lines[order.line].highWatermark
+    }
+    if highWatermark < former {
+      self.client.board.violate(
+        .freshness, "the high watermark of \(order.partition) went from \(former) back to \(highWatermark), seen by \(self.client.name) on "
+          + "node \(node)")
+    }
     self.state.withLock { state in
       state.lines[order.line].position = position
       state.lines[order.line].epoch = epoch
-      state.lines[order.line].highWatermark = highWatermark
       state.lines[order.line].isAtEnd = position >= highWatermark
       if self.keepsRecords { state.lines[order.line].records += records }
     }

@@ -1,7 +1,9 @@
 import Base
 import Broker
 import Controller
+import Metadata
 import Model
+import Replication
 import Storage
 import VirtualWorld
 
@@ -30,7 +32,27 @@ struct NodeEvents: BrokerEvents {
       self.node.board.count(.partitionLeader)
       self.node.ledger.leads(partition, in: epoch, self.node.id, now: self.node.world.now)
     case .partitionOffline: self.node.board.count(.offlinePartition)
-    case .controller(.logFailed): self.node.board.count(.quorumFailed)
+    case .controller(let event): self.count(event)
+    case .replica(_, .truncated): self.node.board.count(.truncation)
+    case .replica(_, .leaseEnded): self.node.board.count(.leaseEnded)
+    case .replica(_, .underMinInSync): self.node.board.count(.underMinInSync)
+    default: break
+    }
+  }
+
+  private func count(_ event: ControllerEvent) {
+    switch event {
+    case .failed: self.node.board.count(.quorumFailed)
+    case .becameActive: self.node.board.count(.quorumLeader)
+    case .quorumLeaderChanged(let leader):
+      if let id = leader.node { self.node.quorumCheck.leads(id, in: leader.epoch.rawValue) }
+    case .brokerFenced(_, _, let cause) where cause != nil: self.node.board.count(.fenced)
+    case .snapshotLoaded: self.node.board.count(.snapshotLoaded)
+    case .partitionChanged(_, let change):
+      guard let before = change.before else { return }
+      if !Set(before.inSyncReplicas).isSubset(of: change.after.inSyncReplicas) { self.node.board.count(.inSyncShrank) }
+      if !Set(change.after.inSyncReplicas).isSubset(of: before.inSyncReplicas) { self.node.board.count(.inSyncGrew) }
+      if change.reason == .preferredElection { self.node.board.count(.preferredElection) }
     default: break
     }
   }
@@ -45,8 +67,11 @@ struct NodeEvents: BrokerEvents {
       return nil
     case .topicConfigIgnored, .connectionRefused, .strayPartition: return (.process, "\(event)")
     case .partitionOffline, .checkpointFailed, .backgroundWorkFailed, .flushDeferred, .appendRefused, .readFailed, .metadataCloseFailed,
-      .controller(.logFailed), .controller(.commitDelayed), .controller(.appendFailed):
+      .controller(.failed), .controller(.commitDelayed), .controller(.snapshotFailed):
       return self.node.hadDiskTrouble(self.life) ? nil : (.process, "without any trouble of its disk: \(event)")
+    case .failed(.membership(.registrationTimedOut)): return nil
+    case .failed: return self.node.hadDiskTrouble(self.life) ? nil : (.process, "without any trouble of its disk: \(event)")
+    case .replica(_, .refusedTruncation): return (.committedStays, "\(event)")
     default: return nil
     }
   }
@@ -55,7 +80,7 @@ struct NodeEvents: BrokerEvents {
   private static func needsRestart(_ event: BrokerEvent) -> Bool {
     switch event {
     case .partitionOffline(_, let cause): !cause.canPass
-    case .controller(.logFailed): true
+    case .controller(.failed), .failed: true
     default: false
     }
   }

@@ -26,6 +26,7 @@ struct NodeSettings: Sendable {
       "controller.listener.names=CONTROLLER",
       "controller.quorum.voters=\(voters)",
       "auto.create.topics.enable=false",
+      "replica.lag.time.max.ms=\(self.plan.replicaLag)",
       "num.recovery.threads.per.data.dir=2",
       "log.flush.offset.checkpoint.interval.ms=\(self.plan.checkpointInterval * 2)",
       "log.flush.start.offset.checkpoint.interval.ms=\(self.plan.checkpointInterval * 4)",

@@ -2,6 +2,7 @@ import Base
 import Broker
 import Metadata
 import Model
+import Replication
 import Synchronization
 import VirtualWorld
 
@@ -37,17 +38,19 @@ final class SimNode: Sendable {
   let world: World
   let board: Board
   let ledger: Ledger
+  let quorumCheck: QuorumCheck
   private let staticConfig: StaticConfig
   private let clock: ClockError
   private let usualLatency: WorkLatency
   private let state: Mutex<State>
 
-  init(_ settings: NodeSettings, seed: UInt64, world: World, board: Board, ledger: Ledger) {
+  init(_ settings: NodeSettings, seed: UInt64, world: World, board: Board, ledger: Ledger, _ quorumCheck: QuorumCheck) {
     self.id = settings.id
     self.settings = settings
     self.world = world
     self.board = board
     self.ledger = ledger
+    self.quorumCheck = quorumCheck
     self.machine = world.addMachine()
     self.disk = FaultyDisk(seed: seed &+ UInt64(settings.id.rawValue) &* 0x9E37_79B9_7F4A_7C15)
     self.clock = settings.plan.clocks[settings.all.firstIndex(of: settings.id) ?? 0]
@@ -104,29 +107,35 @@ final class SimNode: Sendable {
       guard self.isAlive(number) else { return }
       switch result {
       case .failure(let error): self.startFailed(error, number)
-      case .success: self.serve(broker, environment)
+      case .success:
+        self.state.withLock { state in
+          if state.life?.phase == .starting { state.life?.phase = .serving }
+        }
       }
     }
+    // Without answers to other nodes there would be no quorum to start with.
+    self.listen(broker, environment)
   }
 
-  private func serve(_ broker: NodeBroker, _ environment: WorldNode) {
-    self.state.withLock { state in
-      if state.life?.phase == .starting { state.life?.phase = .serving }
-    }
-    for listener in broker.config.listeners {
+  private func listen(_ broker: NodeBroker, _ environment: WorldNode) {
+    let all =
+      broker.config.listeners.map { ($0, ListenerRole.broker) } + broker.config.cluster.controllerListeners.map { ($0, .controller) }
+    for (listener, role) in all {
       environment.network.listen(listener.port) { link in
-        let connection = self.accept(link, listener.name, broker, environment)
+        let connection = self.accept(link, listener.name, role, broker, environment)
         return { connection.receive($0) }
       }
     }
   }
 
-  private func accept(_ link: WorldLink, _ listener: String, _ broker: NodeBroker, _ environment: WorldNode) -> ServedConnection {
+  private func accept(
+    _ link: WorldLink, _ listener: String, _ role: ListenerRole, _ broker: NodeBroker, _ environment: WorldNode
+  ) -> ServedConnection {
     let number = self.state.withLock { state in
       defer { state.nextConnection += 1 }
       return state.nextConnection
     }
-    let client = ClientContext(connectionID: number, listener: listener, host: "client", port: Int(number % 60_000))
+    let client = ClientContext(connectionID: number, listener: listener, host: "client", port: Int(number % 60_000), role: role)
     return ServedConnection(client, broker, link, environment, stallShare: self.settings.plan.stallShare)
   }
 
@@ -142,7 +151,7 @@ final class SimNode: Sendable {
 
   /// Whether a node that is alone for now may fail to start with `error`, and is to be started again.
   private static func isUnfounded(_ error: BrokerStartError) -> Bool {
-    if case .registration = error { return true }
+    if case .membership(.registrationTimedOut) = error { return true }
     return false
   }
 
@@ -210,15 +219,16 @@ final class SimNode: Sendable {
       state.life?.phase = .stopping
       state.onStopped = then
     }
-    life.environment.network.stopListening()
     self.world.after(Self.stopPatience) {
       guard self.isCurrent(life.number) else { return }
       self.board.record(.note("does not end and is killed"), self.subject)
       self.kill()
     }
+    // Clients are served, and other nodes answered, until others lead.
     broker.shutDown {
       self.world.after(.milliseconds(1)) {
         guard self.isCurrent(life.number) else { return }
+        life.environment.network.stopListening()
         self.board.record(.ended("stopped"), self.subject)
         self.board.count(.cleanStop)
         self.end(losingPower: false)

@@ -7,7 +7,7 @@ package struct Coverage: Sendable, Hashable {
     case preferredElection
     // What came of it.
     case start, failedStart, recovery, tornTail, lostSyncedData, quorumLeader, partitionLeader, fenced, inSyncShrank, inSyncGrew
-    case uncleanLeader, truncation, snapshotLoaded, offlinePartition, quorumFailed, retried, restartedByOperator
+    case uncleanLeader, truncation, snapshotLoaded, offlinePartition, quorumFailed, retried, restartedByOperator, leaseEnded, underMinInSync
     // What the clients saw.
     case sent, resent, acknowledged, acknowledgedByLeader, refused, disconnected, duplicateAnswer, staleAnswer, followedHint
     case read, readAgain, latestAsked, latestRefused, lostUnacknowledged, lostLeaderAcknowledged, keptTwice

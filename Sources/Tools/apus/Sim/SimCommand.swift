@@ -26,7 +26,7 @@ struct SimRunCommand: AsyncParsableCommand {
 
   @Option(name: .long, help: ArgumentHelp("How many seeds to run, one after the other.", valueName: "n")) var seeds: UInt64 = 20
   @Option(name: .long, help: ArgumentHelp("The first seed. Default: any.", valueName: "seed")) var seed: UInt64?
-  @Option(name: .long, help: ArgumentHelp("Nodes of the cluster: 1 to 9.", valueName: "n")) var nodes = 1
+  @Option(name: .long, help: ArgumentHelp("Nodes of the cluster: 1 to 9.", valueName: "n")) var nodes = 3
   @Option(name: .long, help: ArgumentHelp("Virtual seconds of each run.", valueName: "s")) var seconds: Int64 = 60
   @Option(name: .long, help: ArgumentHelp("What may go wrong, by commas; of these each seed has a part.", valueName: "names"))
   var faults: String?

@@ -5,6 +5,7 @@ import Metadata
 import Model
 import NIOCore
 import Storage
+import Synchronization
 import Testing
 import VirtualWorld
 import Wire

@@ -23,32 +23,25 @@ struct SimulationTests {
     return "seed \(report.seed), \(report.world)\n\(end)\n\(violations)\nagain: \(report.replay)"
   }
 
-  @Test("One node keeps its promises whatever happens to it")
-  func oneNode() {
-    let coverage = Self.run(0..<40, SimulationOptions(nodeCount: 1, duration: .seconds(40)))
+  /// Troubles of processes alone. Power, disks and the network are for `apus sim run`, which tries all of them.
+  private static let options = SimulationOptions(
+    nodeCount: 3, duration: .seconds(40), faults: [.kill, .restart, .pause])
+
+  @Test("Three nodes keep their promises while processes die, pause and are restarted")
+  func threeNodes() {
+    let coverage = Self.run(100..<104, Self.options)
     // A simulation in which nothing happens proves nothing.
-    for mark in [
-      .kill, .powerLoss, .crashAtWrite, .powerAtWrite, .cleanStop, .pause, .fullDisk, .slowDisk, .diskError, .isolation, .cutWire, .reset,
-      .recovery, .tornTail, .resent, .acknowledged, .acknowledgedByLeader, .read, .latestAsked, .offlinePartition,
-    ] as [Coverage.Mark] {
+    for mark in [.kill, .cleanStop, .pause, .recovery, .acknowledged, .read, .latestAsked] as [Coverage.Mark] {
       #expect(coverage[mark] > 0, "no \(mark.name)")
     }
   }
 
-  @Test("Seeds that nobody has seen before")
-  func fresh() {
-    let first = UInt64.random(in: 0..<1 << 48)
-    print("fresh seeds from \(first)")
-    Self.run(first..<first + 10, SimulationOptions(nodeCount: 1, duration: .seconds(40)))
-  }
-
   @Test("The same seed gives the same run, event for event and byte for byte")
   func deterministic() {
-    let options = SimulationOptions(nodeCount: 1, duration: .seconds(30))
-    for seed in [3, 4] as [UInt64] {
-      let (a, b) = (Simulation.run(seed: seed, options: options), Simulation.run(seed: seed, options: options))
-      #expect(a.digest == b.digest && a.eventCount == b.eventCount && a.coverage == b.coverage)
-      #expect(a.digest != Simulation.run(seed: seed + 100, options: options).digest)
-    }
+    var options = Self.options
+    options.duration = .seconds(15)
+    let (a, b) = (Simulation.run(seed: 3, options: options), Simulation.run(seed: 3, options: options))
+    #expect(a.digest == b.digest && a.eventCount == b.eventCount && a.coverage == b.coverage)
+    #expect(a.digest != Simulation.run(seed: 103, options: options).digest)
   }
 }

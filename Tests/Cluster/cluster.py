@@ -28,8 +28,8 @@ def free_ports(count):
 class Node(Apus):
     """One process of a cluster. Its ports are in its settings, so that the others find it again."""
 
-    def __init__(self, data, settings, address, wrapper=()):
-        super().__init__(data, settings, listen=None, wrapper=wrapper)
+    def __init__(self, data, settings, address, wrapper=(), arguments=()):
+        super().__init__(data, settings, listen=None, wrapper=wrapper, arguments=arguments)
         # Where clients reach it, known before it runs.
         self.address = address
 
@@ -61,10 +61,14 @@ class Node(Apus):
 
 
 class Cluster:
-    """`count` nodes that are broker and controller at once, with static voters. Use it in a `with`."""
+    """`count` nodes that are broker and controller at once. Use it in a `with`."""
 
-    def __init__(self, directory, count=3, settings=None, per_node=None, hosts=None, wrappers=None):
+    # Of a quorum whose voters may change: the first node begins it, the others are told where they belong.
+    cluster_id = "clusterOfTheTests00001"
+
+    def __init__(self, directory, count=3, settings=None, per_node=None, hosts=None, wrappers=None, dynamic=False):
         """
+        dynamic: the voters are in the log (KIP-853), not in the configuration.
         settings: of every node; per_node: {node id: settings}, which win.
         hosts: the address of each node; 127.0.0.1 with free ports if not given.
         wrappers: what each node is started by, such as ["ip", "netns", "exec", "lab1"].
@@ -77,6 +81,7 @@ class Cluster:
             flat = free_ports(2 * count)
             ports, hosts = list(zip(flat[::2], flat[1::2])), ["127.0.0.1"] * count
         voters = ",".join(f"{n + 1}@{hosts[n]}:{ports[n][1]}" for n in range(count))
+        bootstrap = ",".join(f"{hosts[n]}:{ports[n][1]}" for n in range(count))
         self.voters = voters
         self.nodes = {}
         for n in range(count):
@@ -84,7 +89,7 @@ class Cluster:
             node_settings = {
                 "process.roles": "broker,controller",
                 "node.id": n + 1,
-                "controller.quorum.voters": voters,
+                **({"controller.quorum.bootstrap.servers": bootstrap} if dynamic else {"controller.quorum.voters": voters}),
                 "listeners": f"PLAINTEXT://{client},CONTROLLER://{controller}",
                 "controller.listener.names": "CONTROLLER",
                 "default.replication.factor": min(3, count),
@@ -92,7 +97,9 @@ class Cluster:
                 **((per_node or {}).get(n + 1, {})),
             }
             wrapper = wrappers[n] if wrappers else ()
-            self.nodes[n + 1] = Node(directory / f"node-{n + 1}", node_settings, client, wrapper)
+            # Both are only heard by a new data directory.
+            arguments = (["--standalone"] if n == 0 else []) + ["--cluster-id", self.cluster_id] if dynamic else ()
+            self.nodes[n + 1] = Node(directory / f"node-{n + 1}", node_settings, client, wrapper, arguments)
 
     # Starting and stopping
 

@@ -104,7 +104,9 @@ def test_a_failover_is_seen_and_explained(cluster, topic):
     moved = [event for event in changes if event["before"]["leader"] == victim and event["after"]["leader"] not in (None, victim)]
     assert moved and moved[0]["reason"] == "brokerFenced" and f"broker {victim} was fenced" in moved[0]["text"]
     fencings = [event for event in told["events"] if event["event"] == "broker" and event["change"] == "fenced" and event["node"] == victim]
-    assert fencings and fencings[-1]["offset"] <= moved[0]["offset"] + 1
+    # The partitions come first in the log, and the fencing behind them in the same decision.
+    assert [each["cause"] for each in fencings] == ["processDead"] and fencings[0]["time"] == moved[0]["time"]
+    assert "its process is dead" in moved[0]["text"] and "its process is dead" in fencings[0]["text"]
     three.nodes[victim].start()
     three.wait_healthy()
     three.wait_replicated(topic)
@@ -141,7 +143,11 @@ def test_replicas_are_planned_moved_and_put_back(cluster, topic, tmp_path):
     plan, rollback = tmp_path / "plan.json", tmp_path / "rollback.json"
     before = {number: each["replicas"] for number, each in four.partitions(topic).items()}
     four.apus("cluster", "reassign", "plan", "--topic", topic, "--drain", "4", "--out", plan, "--rollback", rollback)
-    four.apus("cluster", "reassign", "apply", plan, "--wait", "--throttle", "100MB")
+    # A limit that nobody would keep is refused before anything moves.
+    refused = four.apus("cluster", "reassign", "apply", plan, "--wait", "--throttle", "100MB", check=False)
+    assert refused.returncode == 1 and "quotas are not enforced" in refused.stderr
+    assert {number: each["replicas"] for number, each in four.partitions(topic).items()} == before
+    four.apus("cluster", "reassign", "apply", plan, "--wait")
     assert all(4 not in each["replicas"] for each in four.partitions(topic).values())
     assert "every partition of the plan" in four.apus("cluster", "reassign", "status", plan).stdout
     four.apus("cluster", "reassign", "apply", rollback, "--wait")
@@ -180,7 +186,7 @@ def test_mistakes_on_the_command_line():
 def test_make_cluster(tmp_path):
     """The script's ports are fixed, so that it needs them free."""
     script = os.path.join(os.path.dirname(__file__), "three.sh")
-    environment = {**os.environ, "APUS": str(BINARY), "APUS_CLUSTER": str(tmp_path / "data")}
+    environment = {**os.environ, "APUS": str(BINARY), "CLUSTER_DATA": str(tmp_path / "data")}
     up = subprocess.run([script, "up"], capture_output=True, text=True, timeout=120, env=environment)
     try:
         if "in use" in up.stderr:

@@ -5,7 +5,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 apus=${APUS:-$root/.build/release/apus}
-data=${APUS_CLUSTER:-$PWD/apus-cluster}
+data=${CLUSTER_DATA:-$PWD/apus-cluster}
 voters=1@127.0.0.1:9093,2@127.0.0.1:9095,3@127.0.0.1:9097
 bootstrap=127.0.0.1:9092,127.0.0.1:9094,127.0.0.1:9096
 

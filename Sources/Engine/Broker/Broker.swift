@@ -38,7 +38,7 @@ package final class Broker<Env: Environment>: Sendable {
   let deadlines: DeadlineQueue<Env>
   let fetchSessions: FetchSessions
   let followerSessions = FollowerSessions<Env>()
-  let connectionWaits = ConnectionWaits<Env>()
+  let connectionWaits = ConnectionWaits()
   let producerIDs = ProducerIDBlock<Env>()
   let workspaces: WorkspacePool
   let syncer: LogDirectorySyncer<Env>

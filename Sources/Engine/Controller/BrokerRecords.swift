@@ -52,7 +52,8 @@ extension BrokerRegistrationChangeRecord {
     self.init(
       brokerId: change.nodeID.rawValue, brokerEpoch: change.epoch.rawValue,
       fenced: change.isFenced.map { $0 ? Fencing.fence : Fencing.unfence } ?? Fencing.same,
-      inControlledShutdown: change.beginsControlledShutdown ? 1 : 0, logDirs: change.logDirectories ?? [])
+      inControlledShutdown: change.beginsControlledShutdown ? 1 : 0, logDirs: change.logDirectories ?? [],
+      cause: change.cause?.rawValue ?? 0)
   }
 }
 
@@ -70,6 +71,8 @@ extension BrokerRegistrationChange {
     case 1: self.beginsControlledShutdown = true
     default: throw .invalidField("BrokerRegistrationChangeRecord.inControlledShutdown", Int64(record.inControlledShutdown))
     }
+    // A number of a later version is read as none.
+    self.cause = FencingCause(rawValue: record.cause)
     if !record.logDirs.isEmpty { self.logDirectories = record.logDirs }
   }
 }

@@ -91,7 +91,7 @@ extension ControllerDriver {
       switch effect {
       case .fence(let id, let epoch, let cause):
         state.active?.fencingCauses[id] = cause
-        self.decide(FenceBroker(nodeID: id, epoch: epoch), &state, &aftermath) { _ in }
+        self.decide(FenceBroker(nodeID: id, epoch: epoch, cause: cause), &state, &aftermath) { _ in }
       case .probe(let id, let epoch, _):
         guard let active = state.active else { continue }
         let address = self.address(of: id, active.machine.image)

@@ -79,6 +79,8 @@ extension ControllerEvent: CustomStringConvertible {
       switch cause {
       case .sessionEnded: "broker \(id) of epoch \(epoch) fenced: no heartbeat for a whole session"
       case .processDead: "broker \(id) of epoch \(epoch) fenced: its process is dead"
+      case .ownWish: "broker \(id) of epoch \(epoch) fenced: it asked for it"
+      case .controlledShutdown: "broker \(id) of epoch \(epoch) fenced: it has shut down in an orderly way"
       case nil: "broker \(id) of epoch \(epoch) fenced at its own wish"
       }
     case .brokerUnfenced(let id, let epoch): "broker \(id) of epoch \(epoch) unfenced"

@@ -112,6 +112,24 @@ import Wire
     }
   }
 
+  /// Why a broker was fenced: the same number, in the other record.
+  @Test func bytesOfAFencingsCause() throws {
+    var change = BrokerRegistrationChange(NodeID(2), epoch: BrokerEpoch(3))
+    change.isFenced = true
+    change.cause = .processDead
+    // `Fenced` is the tagged field 0.
+    let bytes: [UInt8] = [1, 17, 2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0, 1, 1, 0xE8, 0x07, 1, 2]
+    #expect(Array(MetadataChange.brokerRegistrationChange(change).encoded.readableBytesView) == bytes)
+    for cause in [FencingCause.sessionEnded, .processDead, .ownWish, .controlledShutdown, nil] {
+      change.cause = cause
+      let record = MetadataChange.brokerRegistrationChange(change)
+      #expect(try MetadataChange(decoding: record.encoded) == record)
+    }
+    // Kafka's records have none, and a later version may have others.
+    let later = BrokerRegistrationChangeRecord(brokerId: 2, brokerEpoch: 3, fenced: 1, cause: 99)
+    #expect(try MetadataChange(.brokerRegistrationChange(later)) == .brokerRegistrationChange(change))
+  }
+
   @Test func whatHasNoMeaningHereIsRefused() {
     let record = MetadataRecord.clientQuota(ClientQuotaRecord())
     #expect(throws: MetadataRecordError.notSupported(type: 14)) { try MetadataChange(record) }

@@ -36,7 +36,8 @@ import Wire
       let offset = request.topics[0].partitions[0].fetchOffset
       var answer = FetchResponse.PartitionData(partitionIndex: 0, highWatermark: 14, records: .bytes(ByteBuffer()))
       if offset < 10 {
-        answer.snapshotId = .init(endOffset: 10, epoch: 2)
+        // Beside it stands what tells others to go on at the log's start.
+        (answer.errorCode, answer.snapshotId) = (.offsetOutOfRange, .init(endOffset: 10, epoch: 2))
       } else if offset < 14 {
         var bytes = ByteBuffer()
         for batch in offset < 12 ? [first, second] : [second] { bytes.writeImmutableBuffer(batch) }

@@ -251,7 +251,7 @@ import Testing
     #expect(partition.inSyncReplicas == nodes(2) && partition.reason == .brokerFenced)
     // The fencing itself comes last.
     guard case .brokerRegistrationChange(let change) = harness.log.last else { throw ApiError(.none, "no registration change") }
-    #expect(change.isFenced == true)
+    #expect(change.isFenced == true && change.cause == .sessionEnded)
     let count = harness.log.count
     #expect(try harness.run(request) == true)
     #expect(harness.log.count == count)
@@ -262,7 +262,9 @@ import Testing
     _ = harness.session(.connectionLost(NodeID(1)))
     let effects = harness.session(.probeFailed(NodeID(1), epochs[1]!, .refused))
     #expect(effects == [.fence(NodeID(1), epochs[1]!, .processDead)])
-    #expect(try harness.run(FenceBroker(nodeID: NodeID(1), epoch: epochs[1]!)) == true)
+    #expect(try harness.run(FenceBroker(nodeID: NodeID(1), epoch: epochs[1]!, cause: .processDead)) == true)
+    guard case .brokerRegistrationChange(let change) = harness.log.last else { throw ApiError(.none, "no registration change") }
+    #expect(change.cause == .processDead)
     #expect(harness.session(.timeAdvanced, after: .seconds(2)) == [])
   }
 

@@ -53,6 +53,8 @@ package struct BrokerRegistrationChange: Sendable, Hashable {
   /// The record can only say that a shutdown begins: it ends with a new registration.
   package var beginsControlledShutdown = false
   package var logDirectories: [KafkaUUID]?
+  /// Why it is fenced: explains the change and is no part of what is.
+  package var cause: FencingCause?
   package init(_ nodeID: NodeID, epoch: BrokerEpoch) { (self.nodeID, self.epoch) = (nodeID, epoch) }
 }
 

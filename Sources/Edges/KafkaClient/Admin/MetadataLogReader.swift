@@ -51,10 +51,11 @@ package struct MetadataLogReader {
     guard let partition = response.responses.first?.partitions.first else {
       throw KafkaError(.malformed, "\(connection.address) answers a fetch of the metadata log with nothing of it")
     }
-    if partition.errorCode != .none { throw KafkaError(partition.errorCode, about: "the metadata log") }
+    // OFFSET_OUT_OF_RANGE stands beside it, for those who know nothing of snapshots.
     if partition.snapshotId.epoch >= 0 {
       return try await self.snapshot(partition.snapshotId.endOffset, partition.snapshotId.epoch, on: connection)
     }
+    if partition.errorCode != .none { throw KafkaError(partition.errorCode, about: "the metadata log") }
     guard case .bytes(let bytes)? = partition.records else { return .batches([], highWatermark: partition.highWatermark) }
     let batches = try Self.batches(in: bytes, isWhole: false)
     if let last = batches.last { self.nextOffset = max(self.nextOffset, last.header.nextOffset.rawValue) }

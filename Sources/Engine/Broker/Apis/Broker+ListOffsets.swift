@@ -1,4 +1,5 @@
 import Environment
+import Metadata
 import Model
 import Wire
 
@@ -56,7 +57,9 @@ extension Broker {
         if repeated.contains(TopicPartition(topic.name, index)) {
           outcome = .failure(.init(code: .invalidRequest))
         } else if let query = OffsetQuery(asked.timestamp, version: exchange.version) {
-          outcome = catalog.partition(.name(topic.name), index).flatMap { partition in
+          outcome = topic.name == TopicName.clusterMetadata && index.rawValue == 0
+            ? self.committedOffset(of: query, LeaderEpoch(asked.currentLeaderEpoch), exchange)
+            : catalog.partition(.name(topic.name), index).flatMap { partition in
             self.workspaces.withWorkspace(near: exchange.client.connectionID) { workspace in
               // -1 is a consumer, which sees up to the high watermark; any other id, -2 for a debugging tool, sees the log's end. Such a
               // tool may ask a replica that does not lead.

@@ -43,6 +43,8 @@ enum ServedApis {
     forwarded(ListPartitionReassignmentsRequest.self),
     forwarded(DescribeQuorumRequest.self),
     forwarded(UpdateFeaturesRequest.self),
+    // Of Apus: tools read the metadata log from any node.
+    entry(FetchSnapshotRequest.self),
     entry(DescribeClusterRequest.self),
     forwarded(UnregisterBrokerRequest.self),
     entry(ListConfigResourcesRequest.self),

@@ -11,6 +11,7 @@ import Wire
 extension Broker {
   func handleFetch(_ exchange: Exchange<Env.Disk.File>, _ request: FetchRequest) {
     if let replica = Self.replica(request, exchange.version) { return self.handleFollowerFetch(exchange, request, from: replica) }
+    if let fetch = MetadataFetch(request, bytesMax: self.config.fetchBytesMax) { return self.handleMetadataFetch(exchange, fetch) }
     let usesTopicIDs = exchange.version >= 13
     let plan = self.fetchSessions.plan(
       sessionID: request.sessionId, epoch: request.sessionEpoch, interests: Self.interests(of: request, usesTopicIDs: usesTopicIDs),
@@ -32,7 +33,7 @@ extension Broker {
   }
 
   /// The broker that fetches as a replica; nil for a consumer.
-  private static func replica(_ request: FetchRequest, _ version: Int16) -> FetchingReplica? {
+  static func replica(_ request: FetchRequest, _ version: Int16) -> FetchingReplica? {
     if version < 15 { return request.replicaId < 0 ? nil : FetchingReplica(node: NodeID(request.replicaId), brokerEpoch: .unknown) }
     let state = request.replicaState
     return state.replicaId < 0 ? nil : FetchingReplica(node: NodeID(state.replicaId), brokerEpoch: BrokerEpoch(state.replicaEpoch))

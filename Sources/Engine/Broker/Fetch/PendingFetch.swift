@@ -5,7 +5,7 @@ import Synchronization
 
 /// A fetch that waits for more bytes than there are. It holds no thread: partitions wake it when their high watermark moves, and its
 /// deadline ends it.
-final class PendingFetch<Env: Environment>: Expirable {
+final class PendingFetch<Env: Environment>: WaitingFetch {
   private struct State: Sendable {
     var isOver = false
     var deadline: DeadlineQueue<Env>.Handle?
@@ -33,7 +33,6 @@ final class PendingFetch<Env: Environment>: Expirable {
     self.state = Mutex(State(available: reads.reads.map(\.byteCount), total: reads.byteCount))
   }
 
-  /// What it holds while it waits.
   var partitionCount: Int { self.targets.count }
 
   /// Begins to wait. The answer may go out before this returns.
@@ -69,7 +68,6 @@ final class PendingFetch<Env: Environment>: Expirable {
 
   func expire() { self.finish() }
 
-  /// The connection is gone: nobody is left to be answered.
   func abandon() {
     if self.end() { self.exchange.skip() }
   }

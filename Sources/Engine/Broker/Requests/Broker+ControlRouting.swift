@@ -1,5 +1,6 @@
 import Controller
 import Environment
+import Metadata
 import Model
 import NIOCore
 import Wire
@@ -67,6 +68,10 @@ extension Broker {
         return exchange.respond(request.refusal(.unknownTopicOrPartition, message: nil, version: version))
       }
       let replica = version >= 15 ? request.replicaState.replicaId : request.replicaId
+      // Replicas that look for the leader do not say who they are either, but to which cluster they belong.
+      if replica < 0, request.clusterId == nil, let fetch = MetadataFetch(request, bytesMax: self.config.fetchBytesMax) {
+        return self.handleMetadataFetch(exchange, fetch)
+      }
       quorum.serve(request, version: version) { self.note($0.errorCode, replica, exchange); exchange.respond($0) }
     case .vote:
       let request = try VoteRequest(from: &reader, version: version)
@@ -79,6 +84,7 @@ extension Broker {
       quorum.serve(request) { self.note($0.errorCode, -1, exchange); exchange.respond($0) }
     case .fetchSnapshot:
       let request = try FetchSnapshotRequest(from: &reader, version: version)
+      if request.replicaId < 0, request.clusterId == nil { return self.handleSnapshotFetch(exchange, request) }
       quorum.serve(request) { self.note($0.errorCode, request.replicaId, exchange); exchange.respond($0) }
     case .addRaftVoter:
       let request = try AddRaftVoterRequest(from: &reader, version: version)

@@ -60,6 +60,7 @@ extension Broker: RequestHandler {
       self.handleListConfigResources(exchange, try ListConfigResourcesRequest(from: &reader, version: version))
     case .describeTopicPartitions:
       self.handleDescribeTopicPartitions(exchange, try DescribeTopicPartitionsRequest(from: &reader, version: version))
+    case .fetchSnapshot: self.handleSnapshotFetch(exchange, try FetchSnapshotRequest(from: &reader, version: version))
     case .getReplicaLogInfo: self.handleGetReplicaLogInfo(exchange, try GetReplicaLogInfoRequest(from: &reader, version: version))
     // Not in `ServedApis`, so that they do not come here.
     default: self.handleUnserved(exchange, body)

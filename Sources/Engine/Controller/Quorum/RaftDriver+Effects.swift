@@ -35,7 +35,9 @@ extension RaftDriver {
     case .dropPrefix(let snapshot): try self.dropPrefix(to: snapshot, &state, &aftermath)
     case .loadSnapshot(let id):
       self.tell(.loadSnapshot(endOffset: Offset(id.index.rawValue), epoch: LeaderEpoch(id.term.rawValue)), &aftermath)
-    case .advanceHighWatermark(let index): self.tell(.committed(upTo: Offset(index.rawValue)), &aftermath)
+    case .advanceHighWatermark(let index):
+      self.tell(.committed(upTo: Offset(index.rawValue)), &aftermath)
+      self.wakeReaders(below: Offset(index.rawValue), &state, &aftermath)
     case .refuseProposal(let payload, let code):
       state.payloads[payload] = nil
       state.refusal = code

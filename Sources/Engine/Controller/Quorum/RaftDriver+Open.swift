@@ -151,9 +151,11 @@ extension RaftDriver {
   /// Closes the log; the replica takes part no more. Blocks: on the metadata lane. Nil if all is on disk.
   package func close(_ completion: @escaping @Sendable (MetadataLogError?) -> Void) {
     self.environment.submit(to: .metadata) {
-      let (result, peers) = self.state.withLock { state -> (MetadataLogError?, [Peer<Env>]) in
+      let (result, peers, readers) = self.state.withLock { state -> (MetadataLogError?, [Peer<Env>], Aftermath) in
         state.isClosed = true
         state.timer?.cancel()
+        var readers: Aftermath = []
+        self.wakeReaders(&state, &readers)
         defer { state.peers = [:] }
         do throws(StorageError) {
           if !state.hasFailed {
@@ -162,11 +164,12 @@ extension RaftDriver {
             if let ticket { state.log.completeFlush(ticket) }
             try state.log.closeCleanly()
           }
-          return (nil, Array(state.peers.values))
-        } catch { return (MetadataLogError("\(error)"), Array(state.peers.values)) }
+          return (nil, Array(state.peers.values), readers)
+        } catch { return (MetadataLogError("\(error)"), Array(state.peers.values), readers) }
       }
       // In any order: they know nothing of each other.
       for peer in peers { peer.close() }
+      for reader in readers { reader() }
       completion(result)
     }
   }

@@ -41,6 +41,9 @@ package final class RaftDriver<Env: Environment>: Sendable {
     var nextRequest: UInt64 = 1
     var reads: [ReadID: @Sendable (Result<Offset, ApiError>) -> Void] = [:]
     var nextRead: UInt64 = 1
+    /// In the order in which they came.
+    var committedWaits: [CommittedWait] = []
+    var nextCommittedWait: UInt64 = 1
     /// Set while a proposal is being handed in, to tell its author what became of it.
     var refusal: ErrorCode?
 
@@ -144,6 +147,7 @@ package final class RaftDriver<Env: Environment>: Sendable {
     state.hasFailed = true
     state.log.takeOffline(error.reason)
     state.held = []
+    self.wakeReaders(&state, &aftermath)
     aftermath.append { self.listener.quorumEvent(.failed(error)) }
   }
 

@@ -21,7 +21,9 @@ struct ClusterExplain: AsyncParsableCommand {
   @Argument(help: "The topic's name.") var topic: String
   @Argument(help: "The partition's number.") var partition: Int32
   @Option(name: .long, help: ArgumentHelp("Read the log from a node's data directory.", valueName: "dir")) var logDir: String?
-  @Option(name: .long, help: ArgumentHelp("Only what happened since, such as -1h or 2026-11-23T17:46:00Z.", valueName: "time"))
+  @Option(
+    name: .long, parsing: .unconditional,
+    help: ArgumentHelp("Only what happened since, such as -1h or 2026-11-23T17:46:00Z.", valueName: "time"))
   var since: TimeArgument?
   @Flag(name: .long, help: "Only changes of the partition itself, not of its brokers and the controllers.") var only = false
   @Flag(name: .long, help: "One JSON object.") var json = false

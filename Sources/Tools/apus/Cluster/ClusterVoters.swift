@@ -32,6 +32,20 @@ struct EndpointArgument: ExpressibleByArgument, Hashable {
   }
 }
 
+/// A quorum that was started with a list of its voters.
+private enum FixedVoters {
+  static let failure = CommandFailure(
+    "the voters of this quorum are fixed by controller.quorum.voters: change that, one node after the other")
+
+  static func explained(_ body: () async throws(KafkaError) -> Void) async throws {
+    do throws(KafkaError) { try await body() } catch {
+      // UNSUPPORTED_VERSION: of `kraft.version`.
+      if case .broker(35, _) = error.kind { throw Self.failure }
+      throw error
+    }
+  }
+}
+
 /// `apus cluster voters add`
 struct VotersAdd: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -69,7 +83,7 @@ struct VotersAdd: AsyncParsableCommand {
         directory = found
       }
       let endpoints = self.endpoint.map { QuorumEndpoint(node: self.node, listener: $0.listener, address: $0.address) }
-      try await admin.addVoter(self.node, directoryID: directory, endpoints: endpoints)
+      try await FixedVoters.explained { try await admin.addVoter(self.node, directoryID: directory, endpoints: endpoints) }
     }
   }
 }
@@ -98,12 +112,10 @@ struct VotersRemove: AsyncParsableCommand {
           let ids = found.map { $0.directoryID ?? "?" }.joined(separator: ", ")
           throw CommandFailure("node \(self.node) is a voter more than once, with the directories \(ids): say which with --directory-id")
         }
-        guard let known = first.directoryID else {
-          throw CommandFailure("the voters of this quorum are fixed by controller.quorum.voters: change that, one node after the other")
-        }
+        guard let known = first.directoryID else { throw FixedVoters.failure }
         directory = known
       }
-      try await admin.removeVoter(self.node, directoryID: directory)
+      try await FixedVoters.explained { try await admin.removeVoter(self.node, directoryID: directory) }
     }
   }
 }

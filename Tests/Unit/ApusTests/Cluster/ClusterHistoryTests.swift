@@ -94,6 +94,27 @@ private struct LogMaker {
     #expect(report.json["events"]?.text.contains(#""leaderlessMs":350"#) == true)
   }
 
+  /// The partitions come first in the log, and behind them the fencing, which knows the cause.
+  @Test(arguments: [
+    (2, "processDead", "its process is dead", "silent"), (1, "sessionEnded", "it was silent for a whole session", "dead"),
+    (3, "ownWish", "it asked for it", "dead"),
+  ] as [(Int8, String, String, String)])
+  func theCauseOfAFencing(cause: Int8, name: String, words: String, others: String) throws {
+    var log = LogMaker()
+    try log.add(LogMaker.broker(1), LogMaker.broker(2), LogMaker.topicRecord, LogMaker.partition, at: 1000)
+    let fencing = BrokerRegistrationChangeRecord(brokerId: 1, brokerEpoch: 1, fenced: 1, cause: cause)
+    try log.add(LogMaker.change(isr: [2, 3], leader: 2, reason: 2), .brokerRegistrationChange(fencing), at: 2000)
+    // It is back, and later another one is lost, of whom no cause is known.
+    try log.add(LogMaker.broker(1), LogMaker.change(isr: [3], leader: 3, reason: 2), at: 3000)
+    let (history, story) = try self.replay(log)
+    let report = try #require(PartitionReport(story, history, since: nil, only: false))
+    let moved = try #require(report.lines.first { $0.contains("leader 1 -> 2") })
+    #expect(moved.hasSuffix("because broker 1 was fenced: \(words)") && !moved.contains(others))
+    #expect(report.lines.contains { $0.hasSuffix("broker 1 was fenced: it may not lead, for \(words)") })
+    #expect(report.lines.contains { $0.hasSuffix("because broker 2 was fenced: dead, or silent for a whole session") })
+    #expect(report.json["events"]?.text.contains(#""change":"fenced","cause":"\#(name)""#) == true)
+  }
+
   @Test func onlyThePartitionAndOnlySince() throws {
     let (history, story) = try self.replay(try LogMaker.story())
     let only = try #require(PartitionReport(story, history, since: nil, only: true))

@@ -55,7 +55,7 @@ package struct BrokerHeartbeat: ControllerRequest {
         answer.isFenced = false
       }
     } else if self.wantsFence {
-      records = fencing(broker, .brokerFenced, on: state)
+      records = fencing(broker, .brokerFenced, .ownWish, on: state)
       answer.isFenced = true
       answer.shouldShutDown = self.wantsShutdown
     } else if self.wantsShutdown || broker.isInControlledShutdown {
@@ -73,7 +73,7 @@ package struct BrokerHeartbeat: ControllerRequest {
     if (led == 0 && mayGo) || mutates(state.mutant, .shutdownWhileLeading) {
       answer.isFenced = true
       answer.shouldShutDown = true
-      return fencing(broker, .controlledShutdown, on: state)
+      return fencing(broker, .controlledShutdown, .controlledShutdown, on: state)
     }
     // In a shutdown that is under way, what a change that was cut off has left.
     var planner = PartitionPlanner(state)
@@ -119,10 +119,13 @@ extension ControllerMachine {
 
 /// The broker leaves every ISR, others lead where it led, and last it is fenced: whoever takes over in between finds it unfenced and
 /// does the rest.
-func fencing(_ broker: BrokerRegistration, _ reason: PartitionChangeReason, on state: ControllerMachine) -> [MetadataChange] {
+func fencing(
+  _ broker: BrokerRegistration, _ reason: PartitionChangeReason, _ cause: FencingCause, on state: ControllerMachine
+) -> [MetadataChange] {
   var planner = PartitionPlanner(state)
   var change = BrokerRegistrationChange(broker.nodeID, epoch: broker.epoch)
   change.isFenced = true
+  change.cause = cause
   return planner.remove(broker.nodeID, from: state.index.inSyncOrLed(broker.nodeID), reason) + [.brokerRegistrationChange(change)]
 }
 

@@ -235,8 +235,14 @@ package struct BrokerSessions: Sendable, Equatable {
   }
 }
 
-/// Why a broker is fenced.
-package enum FencingCause: Sendable, Hashable {
-  case sessionEnded
-  case processDead
+/// Why a broker is fenced. The numbers are in the metadata log; 0 stands there for a cause that was not noted.
+package enum FencingCause: Int8, Sendable, Hashable {
+  /// No heartbeat for a whole session.
+  case sessionEnded = 1
+  /// Nothing listens where it did, or another incarnation does.
+  case processDead = 2
+  /// It asked for it.
+  case ownWish = 3
+  /// The end of its controlled shutdown.
+  case controlledShutdown = 4
 }

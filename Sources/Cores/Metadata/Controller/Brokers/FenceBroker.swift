@@ -5,7 +5,10 @@ package import Model
 package struct FenceBroker: ControllerRequest {
   package var nodeID: NodeID
   package var epoch: BrokerEpoch
-  package init(nodeID: NodeID, epoch: BrokerEpoch) { (self.nodeID, self.epoch) = (nodeID, epoch) }
+  package var cause: FencingCause
+  package init(nodeID: NodeID, epoch: BrokerEpoch, cause: FencingCause = .sessionEnded) {
+    (self.nodeID, self.epoch, self.cause) = (nodeID, epoch, cause)
+  }
 
   /// Whether it is fenced now.
   package typealias Response = Bool
@@ -14,7 +17,7 @@ package struct FenceBroker: ControllerRequest {
     let broker = try checkedBroker(self.nodeID, self.epoch, in: state.image)
     if broker.isFenced { return Decision([], true) }
     if state.sessions.isLive(self.nodeID, self.epoch) { return Decision([], false) }
-    return Decision(fencing(broker, .brokerFenced, on: state), true, isDivisible: true)
+    return Decision(fencing(broker, .brokerFenced, self.cause, on: state), true, isDivisible: true)
   }
 }
 

@@ -28,7 +28,8 @@ struct ClusterHistory {
   }
   enum BrokerChange: Sendable, Hashable {
     case registered(isFenced: Bool, rack: String?)
-    case fenced
+    /// The cause is nil where whoever wrote the log did not note it.
+    case fenced(FencingCause?)
     case unfenced
     case shutdownBegun
     case unregistered
@@ -180,7 +181,7 @@ struct ClusterHistory {
       return .broker(node, .unregistered)
     case .fenceBroker(let node, _):
       self.brokers[node]?.isFenced = true
-      return .broker(node, .fenced)
+      return .broker(node, .fenced(nil))
     case .unfenceBroker(let node, _):
       self.brokers[node]?.isFenced = false
       return .broker(node, .unfenced)
@@ -188,7 +189,7 @@ struct ClusterHistory {
       if let isFenced = change.isFenced { self.brokers[change.nodeID]?.isFenced = isFenced }
       if change.beginsControlledShutdown { self.brokers[change.nodeID]?.isInControlledShutdown = true }
       if change.beginsControlledShutdown { return .broker(change.nodeID, .shutdownBegun) }
-      return change.isFenced.map { .broker(change.nodeID, $0 ? .fenced : .unfenced) }
+      return change.isFenced.map { .broker(change.nodeID, $0 ? .fenced(change.cause) : .unfenced) }
     default: return nil
     }
   }

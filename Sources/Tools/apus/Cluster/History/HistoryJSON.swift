@@ -16,8 +16,10 @@ enum HistoryJSON {
     ])
   }
 
-  /// - Parameter gap: milliseconds without a leader that the entry ends.
-  static func entry(_ entry: ClusterHistory.Entry, gap: Int64?) -> JSONValue {
+  /// - Parameters:
+  ///   - gap: milliseconds without a leader that the entry ends.
+  ///   - fencing: why the broker that a partition lost was fenced.
+  static func entry(_ entry: ClusterHistory.Entry, gap: Int64?, fencing: FencingCause? = nil) -> JSONValue {
     var members: [(String, JSONValue)] = [
       ("time", .integer(entry.place.time)), ("offset", .integer(entry.place.offset)),
       ("quorumEpoch", .integer(Int64(entry.place.quorumEpoch))),
@@ -45,8 +47,9 @@ enum HistoryJSON {
         case .unregistered: "unregistered"
         }
       members += [("event", .string("broker")), ("node", .integer(Int64(node.rawValue))), ("change", .string(name))]
+      if case .fenced(let cause) = change { members.append(("cause", cause.map { .string("\($0)") } ?? .null)) }
     }
-    members.append(("text", .string(HistoryWords.text(entry))))
+    members.append(("text", .string(HistoryWords.text(entry, fencing: fencing))))
     return .object(members)
   }
 }

@@ -13,7 +13,9 @@ enum HistoryWords {
   static func name(_ reason: PartitionChangeReason) -> String { "\(reason)" }
 
   /// Why a partition changed, as what follows "because".
-  static func cause(_ transition: PartitionTransition) -> String? {
+  ///
+  /// - Parameter fencing: why the broker that it is about was fenced, where that is known.
+  static func cause(_ transition: PartitionTransition, fencing: FencingCause? = nil) -> String? {
     let before = transition.before
     // Who the change is about: whoever left the ISR, or led before and does not any more.
     var gone = (before?.inSyncReplicas ?? []).filter { !transition.after.inSyncReplicas.contains($0) }
@@ -26,7 +28,7 @@ enum HistoryWords {
     switch transition.reason {
     case .unspecified: return nil
     case .created: return "it was created"
-    case .brokerFenced: return "\(left) \(were) fenced: dead, or silent for a whole session"
+    case .brokerFenced: return "\(left) \(were) fenced: \(fencing.map(Self.because) ?? "dead, or silent for a whole session")"
     case .brokerUnfenced: return "a replica's broker may lead again"
     case .controlledShutdown: return "\(left) \(gone.count > 1 ? "shut" : "shuts") down in an orderly way"
     case .brokerUnregistered: return "\(left) \(were) unregistered"
@@ -50,7 +52,7 @@ enum HistoryWords {
   }
 
   /// What changed of a partition, in one sentence.
-  static func text(_ transition: PartitionTransition) -> String {
+  static func text(_ transition: PartitionTransition, fencing: FencingCause? = nil) -> String {
     let after = transition.after
     guard let before = transition.before else {
       let leader = after.hasLeader ? "broker \(after.leader) leads" : "nobody leads"
@@ -84,26 +86,36 @@ enum HistoryWords {
       changes.append(after.leaderRecoveryState == .recovering ? "the leader has yet to recover" : "the leader has recovered")
     }
     let what = changes.isEmpty ? "nothing of note changed" : changes.joined(separator: "; ")
-    return Self.cause(transition).map { "\(what), because \($0)" } ?? what
+    return Self.cause(transition, fencing: fencing).map { "\(what), because \($0)" } ?? what
   }
 
   static func text(_ node: NodeID, _ change: ClusterHistory.BrokerChange) -> String {
     switch change {
     case .registered(let isFenced, let rack):
       "broker \(node) registered\(rack.map { " in rack \($0)" } ?? "")\(isFenced ? "; it may not lead yet" : "")"
-    case .fenced: "broker \(node) was fenced: it may not lead, for its process is dead, its session ended, or it asked for it"
+    case .fenced(let cause?): "broker \(node) was fenced: it may not lead, for \(Self.because(cause))"
+    case .fenced(nil): "broker \(node) was fenced: it may not lead, for its process is dead, its session ended, or it asked for it"
     case .unfenced: "broker \(node) may lead"
     case .shutdownBegun: "broker \(node) began to shut down in an orderly way"
     case .unregistered: "broker \(node) was unregistered: the cluster forgets it"
     }
   }
 
-  static func text(_ entry: ClusterHistory.Entry) -> String {
+  private static func because(_ cause: FencingCause) -> String {
+    switch cause {
+    case .sessionEnded: "it was silent for a whole session"
+    case .processDead: "its process is dead"
+    case .ownWish: "it asked for it"
+    case .controlledShutdown: "it has shut down in an orderly way"
+    }
+  }
+
+  static func text(_ entry: ClusterHistory.Entry, fencing: FencingCause? = nil) -> String {
     switch entry.event {
     case .controller(let node): "node \(node) became the active controller (quorum epoch \(entry.place.quorumEpoch))"
     case .topicCreated(let name, let id): "topic \(name) was created (id \(id))"
     case .topicRemoved(let name, let id): "topic \(name) was deleted (id \(id))"
-    case .partition(_, let transition): Self.text(transition)
+    case .partition(_, let transition): Self.text(transition, fencing: fencing)
     case .broker(let node, let change): Self.text(node, change)
     }
   }

@@ -42,6 +42,24 @@ struct PartitionStory: Sendable {
     }
     return (self.entries + relevant).sorted { $0.place.offset < $1.place.offset }
   }
+
+  /// Why the broker was fenced whose fencing changed the partition: the log tells what becomes of the partitions first, and the fencing
+  /// itself behind.
+  func fencing(of entry: ClusterHistory.Entry) -> FencingCause? {
+    guard case .partition(_, let transition) = entry.event, transition.reason == .brokerFenced, let before = transition.before else {
+      return nil
+    }
+    let gone = before.inSyncReplicas.filter { !transition.after.inSyncReplicas.contains($0) } + [before.leader]
+    for later in self.context where later.place.offset > entry.place.offset {
+      switch later.event {
+      case .broker(let node, .fenced(let cause)) where gone.contains(node): return cause
+      // It came back before: the fencing that follows is another.
+      case .broker(let node, _) where gone.contains(node): return nil
+      case .broker, .controller, .topicCreated, .topicRemoved, .partition: continue
+      }
+    }
+    return nil
+  }
 }
 
 /// The story of a partition for people and for programs.
@@ -99,7 +117,7 @@ struct PartitionReport {
     }
     var table = TextTable([("TIME", .left), ("OFFSET", .right), ("WHAT", .left)])
     for (entry, gap) in zip(self.entries, self.gaps()) {
-      var text = HistoryWords.text(entry)
+      var text = HistoryWords.text(entry, fencing: self.story.fencing(of: entry))
       if let gap { text += "; nobody led for \(HistoryWords.duration(milliseconds: gap))" }
       table.add([Self.time(entry.place.time), "\(entry.place.offset)", text])
     }
@@ -112,7 +130,7 @@ struct PartitionReport {
       ("now", self.now.map { HistoryJSON.partition($0.image) } ?? .null),
       ("leaderlessSince", ClusterText.json(self.now?.leaderless?.time)),
       ("snapshot", self.snapshot.map { .object([("endOffset", .integer($0.endOffset)), ("time", .integer($0.time))]) } ?? .null),
-      ("events", .array(zip(self.entries, self.gaps()).map { HistoryJSON.entry($0, gap: $1) })),
+      ("events", .array(zip(self.entries, self.gaps()).map { HistoryJSON.entry($0, gap: $1, fencing: self.story.fencing(of: $0)) })),
     ])
   }
 

@@ -31,7 +31,7 @@ final class SimCluster: Sendable {
     let ids = (1...options.nodeCount).map { NodeID(Int32($0)) }
     let quorumCheck = QuorumCheck(board: board)
     self.nodes = ids.map {
-      SimNode(NodeSettings(id: $0, all: ids, plan: plan), seed: seed, world: world, board: board, ledger: ledger, quorumCheck)
+      SimNode(NodeSettings(id: $0, all: ids, plan: plan, mutant: options.mutantName), seed: seed, world: world, board: board, ledger: ledger, quorumCheck)
     }
     self.quorumCheck = quorumCheck
     self.metadataCheck = MetadataCheck(self.nodes, board: board)

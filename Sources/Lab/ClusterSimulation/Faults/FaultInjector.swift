@@ -51,6 +51,9 @@ struct FaultInjector: Sendable {
       self.board.count(.diskError)
       node.inject(Self.diskFault(event.choice >> 16))
     case .isolate, .cut, .slowWire, .reset: self.troubleWires(of: node, event)
+    case .reassign: self.cluster.admin.reassign(event.choice >> 16, among: nodes.map(\.id))
+    case .elect: self.cluster.admin.electPreferred()
+    case .topics: self.cluster.admin.changeTopics(event.choice >> 16)
     case .clock: break
     }
   }

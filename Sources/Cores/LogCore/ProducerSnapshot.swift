@@ -8,7 +8,19 @@ package import Model
 /// producerId i64 | epoch i16 | lastSequence i32 | lastOffset i64 | offsetDelta i32 | timestamp i64 | coordinatorEpoch i32
 /// | currentTxnFirstOffset i64
 /// ```
+///
+/// That keeps one batch of each producer, so that a producer with several in flight whose answers were lost is refused its repetition of
+/// any but the last after a restart. What Kafka's reader has no eyes for follows, where there is something to say (the checksum covers it;
+/// Kafka sums up to the end of the file too, and reads no further than the entries):
+///
+/// ```
+/// "APUS" | version i16 = 1 | for each entry, in order: count u8, and as many batches before its last, oldest first, of 24 bytes:
+/// lastSequence i32 | lastOffset i64 | offsetDelta i32 | timestamp i64
+/// ```
 package enum ProducerSnapshot {
+  private static let earlierMagic: UInt32 = 0x4150_5553
+  private static let earlierVersion: Int16 = 1
+  private static let earlierByteCount = 24
   private static let headerByteCount = 10
   private static let entryByteCount = 46
 
@@ -38,12 +50,28 @@ package enum ProducerSnapshot {
       body.append(bigEndian: entry.coordinatorEpoch)
       body.append(bigEndian: entry.transactionFirstOffset?.rawValue ?? -1)
     }
+    if entries.contains(where: { $0.batches.count > 1 }) { self.encodeEarlier(entries, into: &body) }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(6 + body.count)
     bytes.append(bigEndian: Int16(1))
     bytes.append(bigEndian: Self.checksum(body))
     bytes += body
     return bytes
+  }
+
+  private static func encodeEarlier(_ entries: [ProducerEntry], into body: inout [UInt8]) {
+    body.append(bigEndian: self.earlierMagic)
+    body.append(bigEndian: self.earlierVersion)
+    for entry in entries {
+      let earlier = entry.batches.dropLast()
+      body.append(UInt8(earlier.count))
+      for batch in earlier {
+        body.append(bigEndian: batch.lastSequence)
+        body.append(bigEndian: batch.lastOffset.rawValue)
+        body.append(bigEndian: batch.offsetDelta)
+        body.append(bigEndian: batch.timestamp.rawValue)
+      }
+    }
   }
 
   package static func decode(_ bytes: [UInt8], endOffset: Offset) throws(DecodingError) -> ProducerTable {
@@ -53,7 +81,7 @@ package enum ProducerSnapshot {
     let body = Array(bytes[6...])
     guard self.checksum(body) == bytes.bigEndian(at: 2, as: UInt32.self) else { throw .wrongChecksum }
     let count = Int(body.bigEndian(at: 0, as: Int32.self))
-    guard count >= 0, body.count == 4 + count * self.entryByteCount else { throw .truncated }
+    guard count >= 0, count <= (body.count - 4) / self.entryByteCount else { throw .truncated }
     var entries: [ProducerEntry] = []
     entries.reserveCapacity(count)
     for index in 0..<count {
@@ -75,7 +103,34 @@ package enum ProducerSnapshot {
       }
       entries.append(entry)
     }
+    try self.decodeEarlier(body, from: 4 + count * self.entryByteCount, into: &entries)
     return ProducerTable(entries: entries, endOffset: endOffset)
+  }
+
+  /// What follows the entries, if it is ours and of a version that is known.
+  private static func decodeEarlier(
+    _ body: [UInt8], from start: Int, into entries: inout [ProducerEntry]
+  ) throws(DecodingError) {
+    guard body.count - start >= 6, body.bigEndian(at: start, as: UInt32.self) == self.earlierMagic,
+      body.bigEndian(at: start + 4, as: Int16.self) == self.earlierVersion
+    else { return }
+    var position = start + 6
+    for index in entries.indices {
+      guard position < body.count else { throw .truncated }
+      let count = Int(body[position])
+      position += 1
+      guard count < ProducerEntry.batchesKept, body.count - position >= count * self.earlierByteCount else { throw .truncated }
+      var earlier: [AppendedBatch] = []
+      for _ in 0..<count {
+        earlier.append(
+          AppendedBatch(
+            lastSequence: body.bigEndian(at: position, as: Int32.self), lastOffset: Offset(body.bigEndian(at: position + 4, as: Int64.self)),
+            offsetDelta: body.bigEndian(at: position + 12, as: Int32.self),
+            timestamp: Timestamp(body.bigEndian(at: position + 16, as: Int64.self))))
+        position += self.earlierByteCount
+      }
+      entries[index].batches.insert(contentsOf: earlier, at: 0)
+    }
   }
 
   private static func checksum(_ bytes: [UInt8]) -> UInt32 {

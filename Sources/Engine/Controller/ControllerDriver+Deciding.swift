@@ -3,6 +3,7 @@ import Environment
 package import Metadata
 package import Model
 import NIOCore
+import Synchronization
 
 /// What a heartbeat is answered with.
 package struct HeartbeatOutcome: Hashable, Sendable {
@@ -46,7 +47,9 @@ extension ControllerDriver {
     }
   }
 
-  /// A broker's heartbeat: noted as a sign of life, and decided.
+  /// A broker's heartbeat: noted as a sign of life, and decided. It is answered once a majority has said that this node still led the
+  /// quorum after the heartbeat had come: so the lease that the answer gives began before any later controller did, and that one need only
+  /// wait for a session from its own beginning.
   package func heartbeat(_ request: BrokerHeartbeat, completion: @escaping @Sendable (Result<HeartbeatOutcome, ApiError>) -> Void) {
     self.quorum.perform {
       self.step { state, aftermath in
@@ -55,9 +58,11 @@ extension ControllerDriver {
         state.active?.machine.heard(request, now: self.environment.now(), into: &effects)
         self.carryOut(effects, &state, &aftermath)
         let session = self.setup.session
-        self.decide(request, &state, &aftermath) { result in
+        let answer = ConfirmedAnswer<BrokerHeartbeat.Answer> { result in
           completion(result.map { HeartbeatOutcome(answer: $0, session: session) })
         }
+        self.decide(request, &state, &aftermath) { answer.decided($0) }
+        aftermath.append { self.quorum.confirmRead { answer.confirmed($0) } }
       }
     }
   }
@@ -284,5 +289,32 @@ extension ControllerDriver {
       events.append(.partitionChanged(TopicPartition(topic.name, transition.partition.partition), transition))
     }
     return events
+  }
+}
+
+/// An answer that holds only if this node still led the quorum after it was asked.
+private final class ConfirmedAnswer<Value: Sendable>: Sendable {
+  private struct State: Sendable {
+    var decision: Result<Value, ApiError>?
+    var leadership: Result<Offset, ApiError>?
+  }
+  private let state = Mutex(State())
+  private let completion: @Sendable (Result<Value, ApiError>) -> Void
+
+  init(_ completion: @escaping @Sendable (Result<Value, ApiError>) -> Void) { self.completion = completion }
+
+  func decided(_ decision: Result<Value, ApiError>) { self.note { $0.decision = decision } }
+  func confirmed(_ leadership: Result<Offset, ApiError>) { self.note { $0.leadership = leadership } }
+
+  private func note(_ body: (inout State) -> Void) {
+    let result = self.state.withLock { state -> Result<Value, ApiError>? in
+      body(&state)
+      guard let decision = state.decision, let leadership = state.leadership else { return nil }
+      if case .failure(let error) = leadership {
+        return .failure(ApiError(.notController, "This node cannot tell whether it is still the active controller: \(error)"))
+      }
+      return decision
+    }
+    if let result { self.completion(result) }
   }
 }

@@ -43,15 +43,8 @@ package struct ControllerSetup: Sendable {
     return setup
   }
 
-  /// What brokers and controllers agree on. A controller that was deposed may answer heartbeats until it finds that it has no quorum
-  /// (`checkQuorumTimeout`), by a clock that may be wrong.
-  package var lease: LeaseRule {
-    let rule = LeaseRule(session: self.session)
-    let deposed = self.raft.checkQuorumTimeout
-    return LeaseRule(
-      session: self.session, driftMaxPerMille: rule.driftMaxPerMille,
-      deposedMax: deposed + .nanoseconds(deposed.wholeNanoseconds / 1000 * 2 * rule.driftMaxPerMille))
-  }
+  /// What brokers and controllers agree on. A controller that was deposed gives no lease after the next one began (`heartbeat`).
+  package var lease: LeaseRule { LeaseRule(session: self.session, deposedMax: .zero) }
 }
 
 /// When a snapshot of the metadata is written.

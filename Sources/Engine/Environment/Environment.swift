@@ -53,6 +53,8 @@ package enum WorkLane: Hashable, Sendable {
   case metadata
   /// Opening of partition logs at start, several workers at once. Unused afterwards.
   case loading(worker: Int)
+  /// Making and removing partitions by the hundred, as the metadata says.
+  case partitions
   /// Deletion, truncation, retention, checkpoints: work nobody waits for.
   case background
 }

@@ -23,21 +23,28 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
     /// Both as the files have them, which a crash would bring back.
     var writtenRecoveryPoints: [TopicPartition: Offset] = [:]
     var writtenLogStartOffsets: [TopicPartition: Offset] = [:]
+    /// The files were found after an unclean stop: a crash may bring back others, until they are written once.
+    var isInDoubt: Bool
   }
   private let disk: Disk
   private let directory: String
+  private let names: DirectoryNames<Disk>
   private let tables: Mutex<Tables>
   /// Held while files are written, so that an older table never replaces a younger.
   private let writing = Mutex<Void>(())
 
-  init(disk: Disk, directory: String, notices: inout [StorageNotice]) throws(StorageError) {
-    (self.disk, self.directory) = (disk, directory)
-    var tables = Tables()
+  init(disk: Disk, names: DirectoryNames<Disk>, isInDoubt: Bool, notices: inout [StorageNotice]) throws(StorageError) {
+    let directory = names.path
+    (self.disk, self.directory, self.names) = (disk, directory, names)
+    var tables = Tables(isInDoubt: isInDoubt)
     tables.recoveryPoints = try Self.read(LogDirectoryFile.recoveryPoints, disk, directory, &notices)
     tables.logStartOffsets = try Self.read(LogDirectoryFile.logStartOffsets, disk, directory, &notices)
     tables.highWatermarks = try Self.read(LogDirectoryFile.highWatermarks, disk, directory, &notices)
     tables.writtenRecoveryPoints = tables.recoveryPoints.offsets
     tables.writtenLogStartOffsets = tables.logStartOffsets.offsets
+    if isInDoubt {
+      for table in [\Tables.recoveryPoints, \.logStartOffsets, \.highWatermarks] { tables[keyPath: table].isChanged = true }
+    }
     self.tables = Mutex(tables)
   }
 
@@ -87,7 +94,13 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
       return tables.writtenRecoveryPoints[partition] ?? .zero > recoveryPoint
         || tables.writtenLogStartOffsets[partition] ?? .zero > logStartOffset
     }
-    if mustWrite { try self.write() }
+    if mustWrite { return try self.write() }
+    guard self.tables.withLock({ $0.isInDoubt }) else { return }
+    do { try self.write() } catch {
+      // The files say nothing that is too high. That a crash might bring back others is no reason to keep a log out of service for want
+      // of room.
+      guard case .disk(let cause) = error, cause.kind == .noSpace else { throw error }
+    }
   }
 
   /// Forgets a partition, durably: one of the same name that comes later must not inherit anything.
@@ -97,7 +110,7 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
       tables.logStartOffsets.set(nil, of: partition)
       tables.highWatermarks.set(nil, of: partition)
       tables.closed[partition] = nil
-      return tables.writtenRecoveryPoints[partition] != nil || tables.writtenLogStartOffsets[partition] != nil
+      return tables.isInDoubt || tables.writtenRecoveryPoints[partition] != nil || tables.writtenLogStartOffsets[partition] != nil
     }
     if mustWrite { try self.write() }
   }
@@ -122,7 +135,7 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
           if let recovery { try self.write(recovery, LogDirectoryFile.recoveryPoints) }
           if let starts { try self.write(starts, LogDirectoryFile.logStartOffsets) }
           if let marks { try self.write(marks, LogDirectoryFile.highWatermarks) }
-          if recovery != nil || starts != nil || marks != nil { try self.disk.syncDirectory(self.directory) }
+          if recovery != nil || starts != nil || marks != nil { try self.names.sync() }
         } catch {
           self.tables.withLock { tables in
             if recovery != nil { tables.recoveryPoints.isChanged = true }
@@ -134,6 +147,7 @@ final class CheckpointStore<Disk: DiskPort>: Sendable {
         self.tables.withLock { tables in
           if let recovery { tables.writtenRecoveryPoints = recovery }
           if let starts { tables.writtenLogStartOffsets = starts }
+          if recovery != nil, starts != nil { tables.isInDoubt = false }
         }
       }
     }

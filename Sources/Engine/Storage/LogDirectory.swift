@@ -19,11 +19,15 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   /// What was repaired or passed over while opening.
   package let notices: [StorageNotice]
   let checkpoints: CheckpointStore<Disk>
+  let names: DirectoryNames<Disk>
   private let lock: Mutex<Disk.Lock?>
   /// A log went offline: what it wrote may not be on the disk, though a sync says so.
   private let hasFailed = Mutex(false)
-  /// Logs whose opening or creation began in this process and did not come to its end: what it changed may not be durable.
+  /// Logs of which what is on the disk is in doubt: their opening or creation began in this process and did not come to its end, or what an
+  /// earlier process left of them could not be rewritten.
   private let unfinished = Mutex<Set<TopicPartition>>([])
+  /// Logs that were opened or made.
+  private let opened = Mutex<Set<TopicPartition>>([])
 
   /// Opens the directory for this process alone, creating it if it is missing.
   ///
@@ -52,19 +56,39 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
         try disk.syncDirectory(path)
       }
     }
-    let checkpoints = try CheckpointStore(disk: disk, directory: path, notices: &notices)
-    if markerText == nil {
-      // What a killed process left is in the page cache only. Once for all of it, for a sync of each log takes minutes for many.
-      try onDisk { () throws(DiskError) in try disk.syncFileSystem(of: path) }
+    let names = DirectoryNames(path, on: disk)
+    let checkpoints = try CheckpointStore(disk: disk, names: names, isInDoubt: markerText == nil, notices: &notices)
+    let files = OpenFileCache(disk: disk, limit: openFilesMax)
+    let store = LogDirectory(
+      path: path, disk: disk, metaProperties: metaProperties, marker: markerText, files: files, checkpoints: checkpoints, names: names,
+      lock: lock, notices: notices)
+    if markerText == nil { try store.makeDurable() }
+    return store
+  }
+
+  /// Makes durable what a process left that did not close the directory. It is in the page cache only, and part of it may be so without
+  /// being dirty: see `TailRewrite`. Synced once for all of it, for a sync of each log takes minutes for many.
+  private func makeDurable() throws(StorageError) {
+    var rewrite = TailRewrite(disk: self.disk, files: self.files)
+    for partition in try self.list().partitions {
+      do throws(StorageError) {
+        try rewrite.run(
+          self.directory(of: partition), recoveryPoint: self.checkpoints.recoveryPoint(of: partition), synced: false)
+      } catch {
+        // It is tried again when the log is opened, and one log is no reason to keep the others out of service.
+        self.unfinished.withLock { _ = $0.insert(partition) }
+      }
     }
-    return LogDirectory(
-      path: path, disk: disk, metaProperties: metaProperties, marker: markerText, files: OpenFileCache(disk: disk, limit: openFilesMax),
-      checkpoints: checkpoints, lock: lock, notices: notices)
+    self.names.doubt()
+    try onDisk { () throws(DiskError) in
+      try self.names.sync()
+      try self.disk.syncFileSystem(of: self.path)
+    }
   }
 
   private init(
     path: String, disk: Disk, metaProperties: MetaProperties, marker: String?, files: OpenFileCache<Disk>,
-    checkpoints: CheckpointStore<Disk>, lock: sending Disk.Lock, notices: [StorageNotice]
+    checkpoints: CheckpointStore<Disk>, names: DirectoryNames<Disk>, lock: sending Disk.Lock, notices: [StorageNotice]
   ) {
     self.path = path
     self.disk = disk
@@ -73,6 +97,7 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
     self.cleanShutdownBrokerEpoch = marker.flatMap { LogDirectoryFile.brokerEpoch(ofCleanShutdown: $0) }
     self.files = files
     self.checkpoints = checkpoints
+    self.names = names
     self.notices = notices
     self.lock = Mutex(lock)
   }
@@ -130,7 +155,10 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
 
   /// Notes that a log is being opened or made. True if that was tried before in this process and failed.
   func beginOpening(_ partition: TopicPartition) -> Bool { self.unfinished.withLock { !$0.insert(partition).inserted } }
-  func endOpening(_ partition: TopicPartition) { self.unfinished.withLock { _ = $0.remove(partition) } }
+  func endOpening(_ partition: TopicPartition) {
+    self.unfinished.withLock { _ = $0.remove(partition) }
+    self.opened.withLock { _ = $0.insert(partition) }
+  }
 
   func noteFailure() { self.hasFailed.withLock { $0 = true } }
 
@@ -138,6 +166,9 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
 
   /// Writes the checkpoints that changed. Blocks: on the background lane, every few seconds.
   package func writeCheckpoints() throws(StorageError) { try self.checkpoints.write() }
+
+  /// Makes the names in the directory durable, a partition's that was renamed for one. Blocks.
+  package func syncNames() throws(DiskError) { try self.names.sync() }
 
   /// Where a partition's log began when that was last checkpointed.
   package func checkpointedHighWatermark(of partition: TopicPartition) -> Offset? { self.checkpoints.highWatermark(of: partition) }
@@ -147,9 +178,10 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   }
 
   /// Makes all that the logs wrote durable, writes the checkpoints and the mark of a clean shutdown, and gives the lock back.
-  /// Every log must be closed. If one of them went offline there is no mark: the next start checks what is there. Blocks.
+  /// Every log must be closed. There is no mark, so that the next start checks what is there, if a log went offline or could not be
+  /// opened, or one that an unclean stop left was not opened at all. Blocks.
   package func closeCleanly(brokerEpoch: BrokerEpoch = .unknown) throws(StorageError) {
-    if self.hasFailed.withLock({ $0 }) {
+    if try self.hasUnchecked() {
       try self.checkpoints.write()
       return self.unlock()
     }
@@ -159,13 +191,26 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
     try onDisk { () throws(DiskError) in
       try SmallFile.replace(
         self.path + "/" + LogDirectoryFile.cleanShutdown, with: LogDirectoryFile.cleanShutdownText(brokerEpoch: brokerEpoch), on: self.disk)
-      try self.disk.syncDirectory(self.path)
+      try self.names.sync()
     }
     self.unlock()
   }
 
+  private func hasUnchecked() throws(StorageError) -> Bool {
+    if self.hasFailed.withLock({ $0 }) { return true }
+    let (unfinished, opened) = (self.unfinished.withLock { $0 }, self.opened.withLock { $0 })
+    if unfinished.isEmpty, self.wasClosedCleanly { return false }
+    // Those that were deleted or set aside need no check.
+    return try self.list().partitions.contains { unfinished.contains($0) || !self.wasClosedCleanly && !opened.contains($0) }
+  }
+
   /// Gives the lock back without a clean mark: the next start checks what may be torn.
   package func unlock() { self.lock.withLock { $0 = nil } }
+
+  /// A partition's directory, or this one.
+  func syncDirectory(_ path: String) throws(DiskError) {
+    if path == self.path { try self.names.sync() } else { try self.disk.syncDirectory(path) }
+  }
 
   // MARK: Partitions
 

@@ -22,11 +22,20 @@ package struct CheckpointTicket<Disk: DiskPort>: Sendable {
   let obsolete: [Offset]
   let disk: Disk
 
-  /// Blocks: on the background lane. An error leaves the recovery point where it is, and the next checkpoint tries again.
+  /// Blocks: on the background lane. An error leaves the recovery point where it is, and the next checkpoint tries again; but where a sync
+  /// failed there is none: it would return, and what it stands for be lost. See `PartitionLog.hasFailedSync`.
   package func run() throws(DiskError) {
-    for file in self.files { try file.sync() }
+    try self.orFailed { () throws(DiskError) in for file in self.files { try file.sync() } }
+    // These are written anew by whoever tries again.
     try self.gate.pass(self.generation) { () throws(DiskError) in try self.writeFiles() }
-    try self.disk.syncDirectory(self.directory)
+    try self.orFailed { () throws(DiskError) in try self.disk.syncDirectory(self.directory) }
+  }
+
+  private func orFailed(_ sync: () throws(DiskError) -> Void) throws(DiskError) {
+    do throws(DiskError) { try sync() } catch {
+      if !error.isTransient { self.gate.noteFailedSync() }
+      throw error
+    }
   }
 
   private func writeFiles() throws(DiskError) {

@@ -12,14 +12,14 @@ package struct FlushTicket<Disk: DiskPort>: Sendable {
   let marks: [(segment: Offset, byteCount: Int64)]
   let files: [Disk.File]
   let directories: [String]
-  let disk: Disk
+  let store: LogDirectory<Disk>
 
   /// Blocks: on the sync lane of the log's directory. An error means that the log is to be taken offline, never tried again:
   /// the system has dropped the error, and perhaps the data. Only one for want of a descriptor (`isTransient`) synced nothing: the
   /// ticket is dropped and another begun later.
   package func run() throws(DiskError) {
     for file in self.files { try file.sync() }
-    for directory in self.directories { try self.disk.syncDirectory(directory) }
+    for directory in self.directories { try self.store.syncDirectory(directory) }
   }
 }
 
@@ -44,8 +44,7 @@ extension PartitionLog {
     let boundary = Boundary(offset: end, segmentBaseOffset: active.baseOffset, position: sealedOnly ? 0 : active.byteCount)
     return FlushTicket(
       endOffset: end, generation: self.gate.generation, directoryVersion: self.directoryVersion, boundary: boundary, marks: marks,
-      files: files,
-      directories: self.unsyncedDirectories, disk: self.store.disk)
+      files: files, directories: self.unsyncedDirectories, store: self.store)
   }
 
   /// Takes note that a ticket's `run` returned. Returns the flushed offset as it is now.

@@ -26,6 +26,10 @@ extension PartitionLog {
     report = RecoveryReport(topicPartition: topicPartition, wasClean: store.wasClosedCleanly, recoveryPoint: recoveryPoint)
     let directory = store.directory(of: topicPartition)
     let files = try DirectoryContents(of: directory, on: store.disk, report: &report)
+    if isRetry {
+      var rewrite = TailRewrite(disk: store.disk, files: store.files)
+      try rewrite.run(directory, recoveryPoint: recoveryPoint, synced: true)
+    }
     var segments: [Segment<Disk>] = []
     for base in files.logs {
       var segment = Segment(baseOffset: base, directory: directory, files: store.files, isNew: false, now: now)

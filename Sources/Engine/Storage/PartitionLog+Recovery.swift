@@ -47,8 +47,7 @@ extension PartitionLog {
       try self.removeSnapshots { $0 > end }
     }
     // What was read is durable since the directory was opened, unless an attempt before this one changed it: see `syncRetried`. What was
-    // changed here is made so now: a loss of power must not bring
-    // back what was cut off, once something else has taken its place.
+    // changed here is made so now: a loss of power must not bring back what was cut off, once something else has taken its place.
     if hasChanged { try self.syncRecovered(from: first) }
   }
 
@@ -90,7 +89,7 @@ extension PartitionLog {
     try onDisk { () throws(DiskError) in
       for index in first..<self.segments.count { try self.segments[index].log.open().sync() }
       try self.store.disk.syncDirectory(self.directory)
-      try self.store.disk.syncDirectory(self.store.path)
+      try self.store.names.sync()
     }
   }
 }

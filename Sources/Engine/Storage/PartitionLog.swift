@@ -178,9 +178,12 @@ package struct PartitionLog<Disk: DiskPort>: Sendable {
 
   // MARK: States
 
+  /// A checkpoint's sync failed: the log is to be taken offline, as after a flush that failed, and refuses whatever would change it.
+  package var hasFailedSync: Bool { self.gate.hasFailedSync }
+
   func requireOnline() throws(StorageError) {
     switch self.state {
-    case .online: return
+    case .online: if self.hasFailedSync { throw .offline(path: self.directory, reason: "a checkpoint could not be synced") }
     case .offline(let reason): throw .offline(path: self.directory, reason: reason)
     case .deleted: throw .notFound(path: self.directory)
     }

@@ -8,9 +8,14 @@ final class SnapshotGate: Sendable {
   private let passing = Mutex<Void>(())
   /// Read by those who hold a partition's lock, who must not wait for files that are being written.
   private let current = Atomic<UInt64>(0)
+  private let failed = Atomic<Bool>(false)
 
   var generation: UInt64 { self.current.load(ordering: .acquiring) }
   func close() { self.passing.withLock { _ in _ = self.current.add(1, ordering: .acquiringAndReleasing) } }
+
+  /// A ticket could not sync: the log is not to go on.
+  func noteFailedSync() { self.failed.store(true, ordering: .releasing) }
+  var hasFailedSync: Bool { self.failed.load(ordering: .acquiring) }
 
   /// Runs `body` unless the generation has moved on. Truncations wait for it.
   func pass<Failure: Error>(_ generation: UInt64, _ body: () throws(Failure) -> Void) throws(Failure) {

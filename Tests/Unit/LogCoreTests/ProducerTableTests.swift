@@ -94,8 +94,41 @@ import Testing
     #expect(decoded.endOffset == Offset(0x0105))
   }
 
-  @Test func aDamagedSnapshotIsRefused() {
-    let bytes = ProducerSnapshot.encode(self.table(self.batch(0, offset: 0)))
+  /// Kafka's reader sums up the whole file and reads the entries; the earlier batches lie behind them.
+  @Test func theSnapshotKeepsTheLastFiveBatches() throws {
+    var table = ProducerTable()
+    for index in 0..<7 {
+      table.record(self.batch(Int32(index) * 3, count: 3, offset: Int64(index) * 3, id: 8, timestamp: 100 + Int64(index)))
+    }
+    table.record(self.batch(0, offset: 21, id: 9))
+    let bytes = ProducerSnapshot.encode(table)
+    let kafkas = 6 + 4 + 2 * 46
+    #expect(bytes.count == kafkas + 4 + 2 + (1 + 4 * 24) + 1)
+    #expect(Array(bytes[6..<10]) == [0, 0, 0, 2])
+    #expect(Array(bytes[2..<6]) == crc32c(Array(bytes[6...])))
+    #expect(Array(bytes[kafkas..<kafkas + 7]) == Array("APUS".utf8) + [0, 1, 4])
+    // The third batch is the oldest that is kept: sequence 8, offset 8, delta 2, time 102.
+    #expect(
+      Array(bytes[kafkas + 7..<kafkas + 31])
+        == [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 102])
+    let decoded = try ProducerSnapshot.decode(bytes, endOffset: table.endOffset)
+    #expect(decoded == table)
+    #expect(decoded[ProducerID(8)]?.batches.count == 5 && decoded[ProducerID(9)]?.batches.count == 1)
+  }
+
+  /// A later version, or another program's: the entries are read all the same.
+  @Test(arguments: [[UInt8]("APUS".utf8) + [0, 2, 9], [1], [UInt8](repeating: 7, count: 50)])
+  func whatFollowsTheEntriesAndIsNotKnownIsPassedOver(rest: [UInt8]) throws {
+    let table = self.table(self.batch(0, offset: 0))
+    let body = Array(ProducerSnapshot.encode(table)[6...]) + rest
+    let decoded = try ProducerSnapshot.decode([0, 1] + crc32c(body) + body, endOffset: table.endOffset)
+    #expect(decoded == table)
+  }
+
+  @Test(arguments: [0, 4]) func aDamagedSnapshotIsRefused(earlier: Int32) {
+    var table = ProducerTable()
+    for sequence in 0...earlier { table.record(self.batch(sequence, offset: Int64(sequence))) }
+    let bytes = ProducerSnapshot.encode(table)
     for position in bytes.indices {
       var damaged = bytes
       damaged[position] ^= 0x40

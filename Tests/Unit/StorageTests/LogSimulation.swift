@@ -339,9 +339,10 @@ struct LogSimulation {
   }
 
   private mutating func repeatLast(_ log: inout PartitionLog<FaultyDisk>) throws {
-    guard let last = self.batches.last(where: { $0.header.producerID.rawValue >= 0 }),
-      last.header.lastOffset.rawValue >= self.logStartOffset
-    else { return }
+    // Any of the last five of a producer: so many may be in flight, and the answers of all be lost.
+    guard let newest = self.batches.last(where: { $0.header.producerID.rawValue >= 0 }) else { return }
+    let window = self.batches.filter { $0.header.producerID == newest.header.producerID }.suffix(ProducerEntry.batchesKept)
+    guard let last = window.randomElement(using: &self.generator), last.header.lastOffset.rawValue >= self.logStartOffset else { return }
     let batch = ByteBuffer(bytes: last.bytes)
     let before = log.logEndOffset
     let result = try log.append(last.header, batch: batch, leaderEpoch: LeaderEpoch(self.epoch), now: Timestamp(self.clock))

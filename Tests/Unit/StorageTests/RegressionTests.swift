@@ -148,6 +148,30 @@ import VirtualWorld
     #expect(faulty.log.logEndOffset == Offset(3), "the torn batch was taken for a good one")
   }
 
+  /// A producer has five batches in flight, whose answers were lost with the connection: each is sent again after the restart.
+  @Test(arguments: ["clean", "unclean", "unclean, with a checkpoint"]) func anyOfTheLastFiveBatchesIsKnownAfterARestart(stop: String) throws {
+    var faulty = try FaultyLog()
+    for index in 0..<7 { try faulty.log.append(self.batch(1, sequence: Int32(index) * 3)) }
+    try faulty.log.append(self.batch(2, sequence: 0))
+    if stop == "clean" { try faulty.closeCleanly() }
+    if stop == "unclean, with a checkpoint" {
+      try faulty.log.flush()
+      try faulty.log.checkpoint()
+      try faulty.store.writeCheckpoints()
+    }
+    if stop != "clean" { faulty.disk.killProcess() }
+    try faulty.reopen()
+    #expect(faulty.report.wasClean == (stop == "clean"))
+    for index in 2..<7 {
+      let result = try faulty.log.append(self.batch(1, sequence: Int32(index) * 3))
+      #expect(result.isDuplicate && result.baseOffset == Offset(Int64(index) * 3) && result.lastOffset == Offset(Int64(index) * 3 + 2))
+    }
+    #expect(throws: StorageError.producer(.outOfOrderSequence(ProducerID(1), got: 3, lastSequence: 20))) {
+      try faulty.log.append(self.batch(1, sequence: 3))
+    }
+    #expect(try faulty.log.append(self.batch(1, sequence: 21)).baseOffset == Offset(24))
+  }
+
   /// What a deletion or retention syncs is synced between the steps that need the owner's lock.
   @Test func nothingIsSyncedWhileTheOwnerHoldsItsLock() throws {
     var faulty = try FaultyLog(LogConfig(retentionBytes: 1))

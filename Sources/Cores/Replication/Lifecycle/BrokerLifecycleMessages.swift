@@ -45,6 +45,7 @@ package enum BrokerPhase: Sendable, Hashable {
   case failed
 }
 
+/// What a broker's membership is told.
 package enum BrokerLifecycleInput: Sendable, Hashable {
   /// The process may take part.
   case started
@@ -62,12 +63,14 @@ package enum BrokerLifecycleInput: Sendable, Hashable {
   case timerFired
 }
 
+/// What became of a BrokerRegistration.
 package enum RegistrationOutcome: Sendable, Hashable {
   case registered(BrokerEpoch)
   case refused(ErrorCode)
   case noAnswer
 }
 
+/// What the active controller says to a heartbeat (KIP-631).
 package struct HeartbeatAnswer: Sendable, Hashable {
   package var isFenced: Bool
   package var shouldShutDown: Bool
@@ -78,6 +81,7 @@ package struct HeartbeatAnswer: Sendable, Hashable {
   }
 }
 
+/// What became of a BrokerHeartbeat.
 package enum BeatOutcome: Sendable, Hashable {
   case answered(HeartbeatAnswer)
   case refused(ErrorCode)
@@ -97,6 +101,7 @@ package struct BrokerLifecycleHeartbeat: Sendable, Hashable {
   }
 }
 
+/// What a broker's membership wants done.
 package enum BrokerLifecycleEffect: Sendable, Hashable {
   /// Ask the active controller to register this broker.
   case register(UInt64)
@@ -115,11 +120,13 @@ package enum BrokerLifecycleEffect: Sendable, Hashable {
   case failed(BrokerLifecycleFailure)
 }
 
+/// Why a broker is not registered yet.
 package enum RegistrationRefusal: Sendable, Hashable {
   case error(ErrorCode)
   case noAnswer
 }
 
+/// What people should know of a broker's membership.
 package enum BrokerLifecycleEvent: Sendable, Hashable {
   /// Once for each reason in a row.
   case registrationDelayed(RegistrationRefusal)
@@ -130,6 +137,7 @@ package enum BrokerLifecycleEvent: Sendable, Hashable {
   case unfenced
 }
 
+/// How a broker left its cluster.
 package enum BrokerLeaving: Sendable, Hashable {
   /// The controller let it go: it leads nothing, and everybody has read of it.
   case allowed
@@ -142,6 +150,7 @@ package enum BrokerLeaving: Sendable, Hashable {
   case unasked
 }
 
+/// Why a broker cannot be a member.
 package enum BrokerLifecycleFailure: Error, Sendable, Hashable {
   case registrationRefused(ErrorCode)
   /// `initial.broker.registration.timeout.ms` has passed.

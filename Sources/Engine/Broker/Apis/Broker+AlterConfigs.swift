@@ -79,7 +79,8 @@ extension Broker {
       case .failure(let error):
         finish(
           rest.resources.map {
-            .init(errorCode: error.code, errorMessage: error.message, resourceType: $0.resourceType, resourceName: $0.resourceName)
+            Outcome(
+              errorCode: error.code, errorMessage: error.message, resourceType: $0.resourceType, resourceName: $0.resourceName)
           })
       }
     }
@@ -97,7 +98,8 @@ extension Broker {
       }
     }
     let named = request.resources.map { ($0.resourceType, $0.resourceName) }
-    self.decide(AlterConfigs(resources, validateOnly: request.validateOnly), for: exchange, timeoutMs: Self.alterConfigsTimeoutMs) { [settled] result in
+    let decision = AlterConfigs(resources, validateOnly: request.validateOnly)
+    self.decide(decision, for: exchange, timeoutMs: Self.alterConfigsTimeoutMs) { [settled] result in
       var response = AlterConfigsResponse()
       response.responses = Self.merge(named, settled, result).map { outcome, type, name in
         .init(errorCode: outcome.code, errorMessage: outcome.message, resourceType: type, resourceName: name)

@@ -7,7 +7,8 @@ import Replication
 import Storage
 import Synchronization
 
-// Follows the metadata: partitions come, change and go as the committed image says. One change at a time, on the metadata log's thread.
+// Follows the metadata: partitions come, change and go as the committed image says. One change at a time, on the control line or the
+// lane of partitions (`MetadataSubscription`).
 extension Broker {
   package func apply(_ image: MetadataImage, _ delta: MetadataDelta) {
     self.changing.withLock { _ in self.change(to: image, delta) }

@@ -40,7 +40,7 @@ extension Broker {
     let isFirst = isFirst || cluster.isItsOwnBootstrap
     let directory = try Self.openDirectory(environment, config, clusterID: clusterID, isFirst: isFirst, &generator)
     for notice in directory.notices { events.record(.storageNotice(notice)) }
-    let metadata = MetadataSubscription(events: events)
+    let metadata = MetadataSubscription(events: events) { environment.submit(to: .partitions, $0) }
     let properties = directory.metaProperties
     let setup = ControllerSetup(
       config, staticConfig: staticConfig, directoryID: properties.directoryID, clusterID: properties.clusterID,

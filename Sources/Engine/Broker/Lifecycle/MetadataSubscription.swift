@@ -4,28 +4,76 @@ import Model
 import Synchronization
 
 /// Stands between the controller, which reports from its start on, and the broker, which cannot act before it has loaded its partitions.
+///
+/// Changes are acted on where they come, on the node's control line, which is the quickest for leaders to change. One that touches
+/// many partitions goes to a lane instead, since making their files would hold up votes and heartbeats; so do those behind it, until the
+/// lane has caught up.
 final class MetadataSubscription: MetadataListener {
   private struct State: Sendable {
     /// Who acts on changes; nil until the broker is ready for them.
     var apply: (@Sendable (MetadataImage, MetadataDelta) -> Void)?
     /// What came before that. The first has everything.
     var backlog: [(MetadataImage, MetadataDelta)] = []
+    /// The lane is at work; what comes meanwhile.
+    var isOffloaded = false
+    var offloaded: [(MetadataImage, MetadataDelta)] = []
     /// Who hears of the metadata while nobody acts on it.
     var observe: (@Sendable (MetadataImage) -> Void)?
     var leaderChanged: (@Sendable (QuorumLeader) -> Void)?
     var becameActive: (@Sendable () -> Void)?
   }
+  private enum Course {
+    case apply(@Sendable (MetadataImage, MetadataDelta) -> Void)
+    case offload
+    case queued
+    case observe((@Sendable (MetadataImage) -> Void)?)
+  }
+
+  /// Partitions in a change that is worth a lane.
+  private static var offloadedPartitionsMin: Int { 64 }
+
   private let events: any BrokerEvents
+  private let offload: @Sendable (@escaping @Sendable () -> Void) -> Void
   private let state = Mutex(State())
 
-  init(events: any BrokerEvents) { self.events = events }
+  /// - Parameter offload: runs work that may block, one piece after the other.
+  init(events: any BrokerEvents, offload: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void) {
+    (self.events, self.offload) = (events, offload)
+  }
 
   func metadataChanged(_ image: MetadataImage, _ delta: MetadataDelta) {
-    let (apply, observe) = self.state.withLock { state in
-      if state.apply == nil { state.backlog.append((image, delta)) }
-      return (state.apply, state.observe)
+    let course = self.state.withLock { state -> Course in
+      guard let apply = state.apply else {
+        state.backlog.append((image, delta))
+        return .observe(state.observe)
+      }
+      if !state.isOffloaded, !Self.isLarge(delta) { return .apply(apply) }
+      state.offloaded.append((image, delta))
+      defer { state.isOffloaded = true }
+      return state.isOffloaded ? .queued : .offload
     }
-    if let apply { apply(image, delta) } else { observe?(image) }
+    switch course {
+    case .apply(let apply): apply(image, delta)
+    case .offload: self.offload { self.workOff() }
+    case .observe(let observe): observe?(image)
+    case .queued: break
+    }
+  }
+
+  private static func isLarge(_ delta: MetadataDelta) -> Bool {
+    delta.changedPartitions.count + delta.removedTopics.reduce(0) { $0 + $1.partitions.count } >= Self.offloadedPartitionsMin
+  }
+
+  private func workOff() {
+    while true {
+      let (apply, changes) = self.state.withLock { state in
+        defer { state.offloaded = [] }
+        state.isOffloaded = !state.offloaded.isEmpty
+        return (state.apply, state.offloaded)
+      }
+      if changes.isEmpty { return }
+      for (image, delta) in changes { apply?(image, delta) }
+    }
   }
 
   func controllerEvent(_ event: ControllerEvent) {

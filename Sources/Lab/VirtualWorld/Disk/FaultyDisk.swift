@@ -21,6 +21,7 @@ package final class FaultyDisk: DiskPort {
     var locks: [String: UInt64] = [:]
     var nextLock: UInt64 = 0
     var changeCount = 0
+    var bytesWritten = 0
   }
   private let state: Mutex<State>
 
@@ -52,6 +53,8 @@ package final class FaultyDisk: DiskPort {
 
   /// The changes that were made so far: for choosing a moment to fail in.
   package var changeCount: Int { self.state.withLock { $0.changeCount } }
+  /// The bytes that were written to files so far.
+  package var bytesWritten: Int { self.state.withLock { $0.bytesWritten } }
 
   package func inject(_ fault: DiskFault) { self.state.withLock { $0.faults.append(fault) } }
 
@@ -165,7 +168,7 @@ package final class FaultyDisk: DiskPort {
         throw DiskError(.notFound, operation: "rename to \(to) the file", path: from)
       }
       if old.node == new.node {
-        state.system.changeNames(of: old.node, .move(old.name, new.name))
+        state.system.changeNames(of: old.node, .move(old.name, new.name, node))
       } else {
         state.system.changeNames(of: new.node, .set(new.name, node))
         state.system.changeNames(of: old.node, .remove(old.name))
@@ -266,6 +269,7 @@ package final class FaultyDisk: DiskPort {
         failure = failure ?? DiskError(.noSpace, operation: "write to", path: file.path)
         count = max(0, count - (state.system.usedByteCount + growth - state.capacity))
       }
+      state.bytesWritten += count
       if count > 0 { state.system.change(file.node, .write(position: Int(position), bytes: Array(bytes.prefix(count)))) }
       if let failure { throw failure }
     }

@@ -36,13 +36,16 @@ struct VirtualFileSystem: Sendable {
   enum NameChange: Sendable {
     case set(String, Int)
     case remove(String)
-    case move(String, String)
+    /// The node that moves is named too: where its old name is lost, the new one is not.
+    case move(String, String, Int)
 
     func apply(to names: inout [String: Int]) {
       switch self {
       case .set(let name, let node): names[name] = node
       case .remove(let name): names[name] = nil
-      case .move(let from, let to): names[to] = names.removeValue(forKey: from)
+      case .move(let from, let to, let node):
+        names[from] = nil
+        names[to] = node
       }
     }
   }
@@ -147,8 +150,9 @@ struct VirtualFileSystem: Sendable {
     }
   }
 
-  /// Everything written to the node so far survives. With `failing`, none of what was not synced ever does: the system takes
-  /// the pages for clean.
+  /// Everything written to the node so far survives. With `failing`, what was not synced does not, though it can be read: the system
+  /// takes the pages for clean. Bytes of a file are lost until they are written again. A directory is a block that is written as a whole:
+  /// the next sync after any change to it makes good what an earlier one lost.
   mutating func sync(_ node: Int, failing: Bool = false) {
     switch self.nodes[node] {
     case .file(var file)?:
@@ -157,7 +161,7 @@ struct VirtualFileSystem: Sendable {
       file.pending = []
       self.nodes[node] = .file(file)
     case .directory(var directory)?:
-      if !failing { for change in directory.pending { change.apply(to: &directory.durable) } }
+      if !failing, !directory.pending.isEmpty { directory.durable = directory.names }
       directory.pending = []
       self.nodes[node] = .directory(directory)
     case nil: break

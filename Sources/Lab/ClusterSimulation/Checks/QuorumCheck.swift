@@ -73,7 +73,9 @@ final class QuorumCheck: Sendable {
       seen.highWatermark = highWatermark
       if machine.role == .leader {
         if let before = seen.leading, before.term == machine.term.rawValue, log.endOffset < before.end {
-          return (.leaderAppendOnly, "node \(node.id), leader of term \(before.term), has cut its log from \(before.end) to \(log.endOffset)")
+          return (
+            .leaderAppendOnly, "node \(node.id), leader of term \(before.term), has cut its log from \(before.end) to \(log.endOffset)"
+          )
         }
         seen.leading = (machine.term.rawValue, log.endOffset)
       } else {
@@ -126,7 +128,8 @@ final class QuorumCheck: Sendable {
         if match == nil, a.epoch == b.epoch { match = a.baseOffset }
         if let match, a != b {
           return self.board.violate(
-            .logMatching, "nodes \(first.id) and \(second.id) agree at offset \(match), term \(a.epoch) there, and differ at \(a.baseOffset)")
+            .logMatching,
+            "nodes \(first.id) and \(second.id) agree at offset \(match), term \(a.epoch) there, and differ at \(a.baseOffset)")
         }
         (i, j) = (i - 1, j - 1)
       }

@@ -19,7 +19,8 @@ struct ReplicaCheck: Sendable {
           let log = DiskLog(name, on: node.disk, durable: topic.flushPolicy == "fsync", lastSegmentOnly: true)
           if log.endOffset < end {
             return self.cluster.board.violate(
-              .inSync, "node \(replica) is in sync for \(name) (\(partition.inSyncReplicas), epoch \(partition.partitionEpoch)) and has it up to "
+              .inSync,
+              "node \(replica) is in sync for \(name) (\(partition.inSyncReplicas), epoch \(partition.partitionEpoch)) and has it up to "
                 + "\(log.endOffset) on its disk; committed is everything below \(end)")
           }
         }
@@ -43,9 +44,8 @@ struct ReplicaCheck: Sendable {
             continue
           }
           if known.batches != batches {
-            let place = zip(known.batches, batches).first { $0 != $1 }?.0.baseOffset
-            return self.cluster.board.violate(
-              .sameReplicas, "nodes \(known.node) and \(replica) differ in \(name)\(place.map { " at \($0)" } ?? ", one of them is shorter")")
+            let place = zip(known.batches, batches).first { $0 != $1 }.map { " at \($0.0.baseOffset)" } ?? ", one of them is shorter"
+            return self.cluster.board.violate(.sameReplicas, "nodes \(known.node) and \(replica) differ in \(name)\(place)")
           }
         }
       }

@@ -17,7 +17,8 @@ extension SimAdmin {
       timeoutMs: 2_000,
       topics: [.init(name: topic.name, partitions: [.init(partitionIndex: partition, replicas: isCancelled ? nil : replicas)])])
     self.client.board.count(.reassignment)
-    self.client.board.record(.note("\(topic.name)-\(partition) is to be on \(isCancelled ? "what it was on" : "\(replicas)")"), self.client.subject)
+    let target = isCancelled ? "what it was on" : "\(replicas)"
+    self.client.board.record(.note("\(topic.name)-\(partition) is to be on \(target)"), self.client.subject)
     self.ask(request) { response in
       self.expect(response.errorCode, "a reassignment")
       for topic in response.responses { for answer in topic.partitions { self.expect(answer.errorCode, "a reassignment") } }

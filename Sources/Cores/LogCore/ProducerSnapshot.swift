@@ -124,7 +124,8 @@ package enum ProducerSnapshot {
       for _ in 0..<count {
         earlier.append(
           AppendedBatch(
-            lastSequence: body.bigEndian(at: position, as: Int32.self), lastOffset: Offset(body.bigEndian(at: position + 4, as: Int64.self)),
+            lastSequence: body.bigEndian(at: position, as: Int32.self),
+            lastOffset: Offset(body.bigEndian(at: position + 4, as: Int64.self)),
             offsetDelta: body.bigEndian(at: position + 12, as: Int32.self),
             timestamp: Timestamp(body.bigEndian(at: position + 16, as: Int64.self))))
         position += self.earlierByteCount

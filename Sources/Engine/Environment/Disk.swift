@@ -4,6 +4,9 @@
 /// What survives a loss of power, and nothing else: the contents of a file that were written before a `sync` that returned,
 /// and the names in a directory as they were before a `syncDirectory` that returned. A crash of the process alone
 /// (`kill -9`) loses nothing that was written.
+///
+/// A sync that failed is no better the second time: what it lost can still be read, and the next sync passes it over and returns. Only what
+/// is written again is synced again.
 package protocol DiskPort: Sendable {
   associatedtype File: DiskFile
   associatedtype Lock: Sendable

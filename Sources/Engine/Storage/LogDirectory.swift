@@ -105,16 +105,22 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   /// Creates the directory and those above it that are missing, and makes their names durable: else a loss of power could take the
   /// directory as a whole, with all that was synced in it.
   private static func createDirectory(_ path: String, on disk: Disk) throws(DiskError) {
-    var parents: [String] = []
-    var missing = path
-    while try disk.kind(of: missing) == nil {
-      let parent = self.parent(of: missing)
-      parents.append(parent)
-      if parent == missing { break }
-      missing = parent
+    var missing: [String] = []
+    var next = path
+    while try disk.kind(of: next) == nil {
+      missing.append(next)
+      let parent = self.parent(of: next)
+      if parent == next { break }
+      next = parent
     }
     try disk.createDirectory(path)
-    for parent in parents { try disk.syncDirectory(parent) }
+    do throws(DiskError) {
+      for directory in missing { try disk.syncDirectory(self.parent(of: directory)) }
+    } catch {
+      // The next start must not find names that a sync has failed to keep: it would have no reason to sync them.
+      if let outermost = missing.last { do throws(DiskError) { try disk.removeTree(outermost) } catch {} }
+      throw error
+    }
   }
 
   private static func parent(of path: String) -> String {

@@ -5,6 +5,7 @@ import Metadata
 import Model
 import NIOCore
 import Storage
+import Synchronization
 import Testing
 import VirtualWorld
 import Wire
@@ -163,6 +164,34 @@ struct LifecycleTests {
     #expect(try node.produce("t", ["late"], acks: 1).errorCode == .notLeaderOrFollower)
     let next = try TestNode(disk: node.disk, seed: 4)
     #expect(try next.consume("t") == ["a"])
+  }
+
+  @Test("A stop at any moment of a start leaves no log unchecked that a kill had left")
+  func stoppedWhileLoading() throws {
+    for steps in 0..<60 {
+      let node = try TestNode()
+      try node.createTopic("t", partitions: 3)
+      for partition in Int32(0)..<3 { #expect(try node.produce("t", partition: partition, ["a"]).errorCode == .none) }
+      node.environment.dropEverything()
+      node.disk.killProcess()
+      // A start that takes the directory for cleanly closed does not look at this.
+      let segment = "/data/t-1/00000000000000000000.log"
+      node.disk.corrupt(segment, at: node.disk.contents(of: segment)!.count - 1)
+      let environment = VirtualEnvironment(disk: node.disk, seed: 2, wallClock: node.environment.wallClock())
+      var config = StaticConfig()
+      try config.set("log.dirs", "/data")
+      let broker = try Broker.open(environment: environment, staticConfig: config, events: EventList())
+      broker.start { _ in }
+      for _ in 0..<steps { environment.step() }
+      let isDone = Mutex(false)
+      broker.shutDown { isDone.withLock { $0 = true } }
+      environment.advance(by: .seconds(120))
+      #expect(isDone.withLock { $0 }, "stopped after \(steps) steps, it does not end")
+      node.disk.killProcess()
+      let next = try TestNode(disk: node.disk, seed: 3, at: environment.wallClock())
+      #expect(try next.consume("t", partition: 1) == [], "stopped after \(steps) steps")
+      #expect(try next.consume("t", partition: 0) == ["a"])
+    }
   }
 
   @Test("Answers keep the order of what was asked, whoever waits")

@@ -20,7 +20,8 @@ struct OfflineTests {
     try node.createTopic("t")
     #expect(try node.produce("t", ["old"]).errorCode == .none)
     if !killed { try node.stop() }
-    node.disk.inject(DiskFault(.open, kind, pathSuffix: Self.segment))
+    // After a kill the segment is opened to be written anew first, and then again with its log.
+    for _ in 0..<(killed ? 2 : 1) { node.disk.inject(DiskFault(.open, kind, pathSuffix: Self.segment)) }
     let next =
       killed ? try node.killedAndRestarted() : try TestNode(disk: node.disk, seed: 2, at: node.environment.wallClock())
     #expect(try next.produce("t", ["refused"]).errorCode == .kafkaStorageError)

@@ -1,3 +1,4 @@
+import Base
 import Environment
 import LogCore
 import Model
@@ -100,6 +101,21 @@ import VirtualWorld
     faulty.disk.losePower(modes: [.all])
     try faulty.reopen()
     #expect(try faulty.store.topicID(of: partition) == .metadataTopic)
+  }
+
+  @Test(arguments: [0, 1]) func aNewDirectoryWhoseNameCouldNotBeSyncedIsMadeAnew(after count: Int) throws {
+    let disk = FaultyDisk(seed: 1)
+    disk.inject(DiskFault(.syncDirectory, .io, after: count))
+    func open() throws -> LogDirectory<FaultyDisk> {
+      var generator = SeededGenerator(seed: 1)
+      return try LogDirectory.open(
+        disk: disk, path: "/var/data", nodeID: NodeID(1), clusterID: nil, newClusterID: "c", generator: &generator)
+    }
+    #expect(throws: StorageError.self) { _ = try open() }
+    disk.killProcess()
+    let id = try open().metaProperties.directoryID
+    disk.losePower(modes: [.all])
+    #expect(try open().metaProperties.directoryID == id)
   }
 
   /// The name of one partition's directory, lost by the sync of another's.

@@ -20,6 +20,8 @@ struct LogSimulation {
     /// The power may go in the middle of any call that changes the disk.
     var failsInTheMiddle = true
     var truncates = true
+    /// A sync, write or rename may fail, which ends the process: another finds what was written, whether it reached the disk or not.
+    var failsCalls = false
     var lives = 4
     var operations = 40
   }
@@ -82,6 +84,8 @@ struct LogSimulation {
 
   private mutating func live() throws {
     let failsInTheMiddle = self.options.losesPower && self.options.failsInTheMiddle && self.chance(2)
+    let failsCalls = self.options.failsCalls && self.chance(2)
+    if failsCalls { self.failCall() }
     if failsInTheMiddle, self.chance(4) { self.disk.failPower(afterChanges: Int.random(in: 0...15, using: &self.generator)) }
     var isUp = true
     do {
@@ -99,12 +103,20 @@ struct LogSimulation {
         self.durableLogStart = self.logStartOffset
       }
     } catch let error as StorageError {
-      // Only the loss of power may throw here: everything else is a bug.
-      guard failsInTheMiddle, case .disk = error else { throw Failure(description: "unexpected: \(error)") }
+      // Only the loss of power, or a call that fails, may throw here: everything else is a bug.
+      guard failsInTheMiddle || failsCalls, error.isOfDisk else { throw Failure(description: "unexpected: \(error)") }
       isUp = false
     } catch let error as DiskError {
-      guard failsInTheMiddle else { throw Failure(description: "unexpected: \(error)") }
+      guard failsInTheMiddle || failsCalls else { throw Failure(description: "unexpected: \(error)") }
       isUp = false
+    }
+    self.disk.makeWell()
+    if !isUp, failsCalls, self.chance(2) {
+      self.trace.append("a call failed: kill")
+      self.disk.killProcess()
+      // What was under way when it failed may be there or not. Whatever is there must be so for good.
+      self.survivesWhole = false
+      return
     }
     let kills = self.options.killsProcess && (!self.options.losesPower || self.chance(3))
     self.trace.append(isUp && kills ? "kill" : "power")
@@ -115,6 +127,12 @@ struct LogSimulation {
       self.disk.losePower()
       self.survivesWhole = false
     }
+  }
+
+  private mutating func failCall() {
+    let operation = [DiskFault.Operation.sync, .sync, .syncDirectory, .write, .rename].randomElement(using: &self.generator)!
+    self.trace.append("a \(operation) is to fail")
+    self.disk.inject(DiskFault(operation, .io, after: Int.random(in: 0...20, using: &self.generator)))
   }
 
   private mutating func openDirectory() throws -> LogDirectory<FaultyDisk> {
@@ -354,4 +372,14 @@ struct LogSimulation {
   }
 
   private mutating func chance(_ n: Int) -> Bool { Int.random(in: 0..<n, using: &self.generator) == 0 }
+}
+
+extension StorageError {
+  /// The disk refused a call, of now or before.
+  fileprivate var isOfDisk: Bool {
+    switch self {
+    case .disk, .offline: true
+    default: false
+    }
+  }
 }

@@ -149,7 +149,8 @@ import VirtualWorld
   }
 
   /// A producer has five batches in flight, whose answers were lost with the connection: each is sent again after the restart.
-  @Test(arguments: ["clean", "unclean", "unclean, with a checkpoint"]) func anyOfTheLastFiveBatchesIsKnownAfterARestart(stop: String) throws {
+  @Test(arguments: ["clean", "unclean", "unclean, with a checkpoint"])
+  func anyOfTheLastFiveBatchesIsKnownAfterARestart(stop: String) throws {
     var faulty = try FaultyLog()
     for index in 0..<7 { try faulty.log.append(self.batch(1, sequence: Int32(index) * 3)) }
     try faulty.log.append(self.batch(2, sequence: 0))

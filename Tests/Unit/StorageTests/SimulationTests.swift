@@ -29,6 +29,10 @@ import Testing
     self.run(0..<1000, .init(failsInTheMiddle: false))
   }
 
+  @Test func whatARestartFindsAfterAFailedCallIsNotLostAgain() {
+    self.run(0..<700, .init(failsInTheMiddle: false, failsCalls: true, lives: 6))
+  }
+
   @Test func lossOfPowerAtAnyMomentLosesNothingThatWasFlushed() {
     self.run(0..<2000, .init())
   }

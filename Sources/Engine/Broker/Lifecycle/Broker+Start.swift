@@ -285,7 +285,7 @@ extension Broker {
     let aside = "\(path).\(String(self.environment.entropy(), radix: 16))-stray"
     try self.environment.disk.rename(path, to: aside)
     self.events.record(.strayPartition(path: aside, reason: reason))
-    try self.environment.disk.syncDirectory(self.logDirectory.path)
+    try self.logDirectory.syncNames()
   }
 }
 

@@ -59,6 +59,7 @@ extension Partition {
     let isCheckpointed: Bool
     do throws(DiskError) { isCheckpointed = try ticket.run() } catch {
       if self.isDeleted { return nil }
+      self.failIfUnsynced(error)
       throw .disk(error)
     }
     let outcome: Result<SegmentRemoval<Env.Disk>?, StorageError> = self.step { state, effects in
@@ -88,9 +89,15 @@ extension Partition {
       self.state.withLock { $0.log.completeCheckpoint(ticket, failed: true) }
       // Its directory went while it was written to.
       if self.isDeleted { return }
+      self.failIfUnsynced(error)
       throw .disk(error)
     }
     self.state.withLock { $0.log.completeCheckpoint(ticket) }
+  }
+
+  /// A checkpoint that could not be written is tried again. Where a sync of it failed, another would return without having done it.
+  private func failIfUnsynced(_ error: DiskError) {
+    if self.state.withLock({ $0.log.hasFailedSync }) { self.fail(.disk(error)) }
   }
 
   var hasUnflushedRecords: Bool { self.state.withLock { $0.log.flushedOffset < $0.log.logEndOffset } }

@@ -212,7 +212,8 @@ extension RaftDriver {
   /// Moves the recovery point up, so that a start after a crash need not check the whole log. It reaches the disk with the directory's
   /// checkpoints, which the directory's owner writes. On the metadata lane.
   private func checkpointIfDue() {
-    // A checkpoint that fails, or cannot begin, costs time at the next start and nothing else: the log itself is synced.
+    // A checkpoint that fails, or cannot begin, costs time at the next start and nothing else: the log itself is synced. But where a sync
+    // failed the disk is not to be trusted any more.
     let ticket = self.state.withLock { state -> CheckpointTicket<Env.Disk>? in
       guard state.bytesSinceCheckpoint >= Self.checkpointBytes, !state.hasFailed else { return nil }
       state.bytesSinceCheckpoint = 0
@@ -224,7 +225,11 @@ extension RaftDriver {
       try ticket.run()
       failed = false
     } catch { failed = true }
-    self.state.withLock { $0.log.completeCheckpoint(ticket, failed: failed) }
+    let hasFailedSync = self.state.withLock { state in
+      state.log.completeCheckpoint(ticket, failed: failed)
+      return state.log.hasFailedSync
+    }
+    if hasFailedSync { self.fail(MetadataLogError("a checkpoint of \(Self.topicPartition) could not be synced")) }
   }
 
   // MARK: - What answers carry

@@ -54,7 +54,7 @@ extension RaftDriver {
       } else {
         try Self.scan(&log, from: .zero, into: &summary)
       }
-      let state = try QuorumStateFile(disk: environment.disk, directory: directory).read() ?? HardState()
+      let state = try Self.hardState(in: directory, of: store, summary.version) ?? HardState()
       var mutants: RaftMutant = []
       #if APUS_MUTANTS
         mutants = environment.mutant.flatMap { RaftMutant.named[$0] } ?? []
@@ -67,6 +67,19 @@ extension RaftDriver {
     } catch {
       throw error as? MetadataLogError ?? MetadataLogError("\(error)")
     }
+  }
+
+  /// What this replica has promised. It is made to stand by that even if the process before it could not sync what it wrote: a vote that
+  /// was read from the page cache only would be gone with the power, and could be given twice.
+  private static func hardState(
+    in directory: String, of store: LogDirectory<Env.Disk>, _ version: KRaftVersion
+  ) throws(MetadataLogError) -> HardState? {
+    let file = QuorumStateFile(disk: store.disk, directory: directory)
+    guard let state = try file.read() else { return nil }
+    if !store.wasClosedCleanly {
+      do throws(DiskError) { try file.write(state, version: version) } catch { throw MetadataLogError("\(error)") }
+    }
+    return state
   }
 
   /// The log from the snapshot before the latest on, or from its beginning: replicas that are a little behind a snapshot need not load it.

@@ -71,18 +71,18 @@ let package = Package(
     .target(name: "Raft", dependencies: ["Base", "Model", "Election"], path: "Sources/Cores/Raft", swiftSettings: core + mutants),
 
     // Engine: drives the cores through ports.
-    .target(name: "Environment", dependencies: ["Base", "Model", nioCore], path: "Sources/Engine/Environment", swiftSettings: common),
+    .target(name: "Environment", dependencies: ["Base", "Model", nioCore], path: "Sources/Engine/Environment", swiftSettings: common + mutants),
     .target(name: "Storage", dependencies: ["Base", "Model", "Records", "Compression", "LogCore", "Environment", nioCore, collections],
       path: "Sources/Engine/Storage", swiftSettings: common),
     .target(name: "Peers", dependencies: ["Base", "Model", "Wire", "Environment", nioCore], path: "Sources/Engine/Peers", swiftSettings: common),
     .target(name: "Controller",
       dependencies: ["Base", "Model", "Compression", "JSON", "Wire", "Records", "Election", "Raft", "Metadata", "LogCore", "Storage",
         "Environment", "Peers", nioCore],
-      path: "Sources/Engine/Controller", swiftSettings: common),
+      path: "Sources/Engine/Controller", swiftSettings: common + mutants),
     .target(name: "Broker",
       dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Metadata", "Replication", "LogCore",
         "Environment", "Peers", "Raft", "Storage", "Controller", nioCore, collections],
-      path: "Sources/Engine/Broker", swiftSettings: common),
+      path: "Sources/Engine/Broker", swiftSettings: common + mutants),
 
     // Edges: the only code that touches the operating system.
     .target(name: "CPosix", path: "Sources/Edges/System/CPosix"),
@@ -96,7 +96,7 @@ let package = Package(
       path: "Sources/Edges/KafkaClient", swiftSettings: common),
 
     // Lab: the virtual environment, and what runs in it.
-    .target(name: "VirtualWorld", dependencies: ["Base", "Model", "Environment", nioCore, collections], path: "Sources/Lab/VirtualWorld", swiftSettings: common),
+    .target(name: "VirtualWorld", dependencies: ["Base", "Model", "Environment", nioCore, collections], path: "Sources/Lab/VirtualWorld", swiftSettings: common + mutants),
     .target(name: "ClusterSimulation",
       dependencies: ["Base", "Model", "Compression", "Records", "Wire", "Election", "Raft", "Metadata", "Replication", "LogCore",
         "Environment", "Peers", "Storage", "Controller", "Broker", "VirtualWorld", nioCore, collections],

@@ -83,6 +83,9 @@ extension ControllerDriver {
   func machine(of image: MetadataImage, keeping old: ControllerMachine?) -> ControllerMachine {
     var machine = ControllerMachine(image: image, settings: self.setup.settings, seed: self.seed)
     if let old { machine.sessions = old.sessions }
+    #if APUS_MUTANTS
+      machine.mutant = self.environment.mutant.flatMap { ControllerMutant(rawValue: $0) }
+    #endif
     return machine
   }
 

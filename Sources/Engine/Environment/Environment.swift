@@ -27,7 +27,18 @@ package protocol Environment: Sendable {
 
   /// 64 random bits: for ids and seeds of cores' own generators.
   func entropy() -> UInt64
+
+  #if APUS_MUTANTS
+    /// The deliberate bug that this node has, by its name. Only a simulation gives one, to see that it is found.
+    var mutant: String? { get }
+  #endif
 }
+
+#if APUS_MUTANTS
+  extension Environment {
+    package var mutant: String? { nil }
+  }
+#endif
 
 /// A timer that was set.
 package protocol TimerHandle: Sendable {

@@ -30,8 +30,9 @@ final class SimCluster: Sendable {
     world.net.setLatency(plan.frameLatency)
     let ids = (1...options.nodeCount).map { NodeID(Int32($0)) }
     let quorumCheck = QuorumCheck(board: board)
-    self.nodes = ids.map {
-      SimNode(NodeSettings(id: $0, all: ids, plan: plan), seed: seed, world: world, board: board, ledger: ledger, quorumCheck)
+    self.nodes = ids.map { id in
+      let settings = NodeSettings(id: id, all: ids, plan: plan, mutant: options.mutantName)
+      return SimNode(settings, seed: seed, world: world, board: board, ledger: ledger, quorumCheck)
     }
     self.quorumCheck = quorumCheck
     self.metadataCheck = MetadataCheck(self.nodes, board: board)

@@ -111,7 +111,8 @@ package struct Simulation {
     return self.cluster.plan.topics.flatMap { topic -> [String] in
       guard let registered = image.topic(topic.name) else { return [topic.name] }
       return registered.partitions.enumerated().compactMap { index, partition in
-        if partition.leader != .none, partition.inSyncReplicas.count == partition.assignedReplicas.count { return nil }
+        let isMoving = !partition.addingReplicas.isEmpty || !partition.removingReplicas.isEmpty
+        if partition.leader != .none, partition.inSyncReplicas.count == partition.assignedReplicas.count, !isMoving { return nil }
         return "\(topic.name)-\(index) (leader \(partition.leader), in sync \(partition.inSyncReplicas) of \(partition.assignedReplicas))"
       }
     }

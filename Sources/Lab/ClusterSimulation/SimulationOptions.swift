@@ -21,10 +21,30 @@ package struct SimulationOptions: Sendable, Hashable {
     self.traceCapacity = traceCapacity
   }
 
+  /// Gives every node a deliberate bug. False where the build has none of that name.
+  package mutating func setMutant(_ name: String) -> Bool {
+    #if APUS_MUTANTS
+      self.mutant = SimulationMutant.all.first { $0.name == name }
+      return self.mutant != nil
+    #else
+      return false
+    #endif
+  }
+
+  /// Of the mutant; nil without one.
+  var mutantName: String? {
+    #if APUS_MUTANTS
+      return self.mutant?.name
+    #else
+      return nil
+    #endif
+  }
+
   /// How the command line says the same.
   package func replay(seed: UInt64) -> String {
     var command = "apus sim run --seeds 1 --seed \(seed) --nodes \(self.nodeCount) --seconds \(self.duration.wholeMilliseconds / 1000)"
     if let faults { command += " --faults \(faults.map(\.rawValue).sorted().joined(separator: ","))" }
+    if let name = self.mutantName { command += " --mutant \(name)" }
     return command
   }
 }

@@ -108,6 +108,9 @@ struct SimulationPlan: Sendable {
       requestTimeout: .milliseconds(Int64.random(in: 500...4_000, using: &generator)))
   }
 
+  /// Whether partitions may leave nodes that do not run.
+  var movesPartitions: Bool { self.faults.kinds.contains(.reassign) || self.faults.kinds.contains(.topics) }
+
   /// One line for a report.
   var summary: String {
     let topics = self.topics.map { topic in

@@ -1,5 +1,5 @@
 /// A mistake made on purpose, to see that the tests find it. Debug builds only: in others none can be switched on.
-package enum ControllerMutant: Sendable, Hashable, CaseIterable {
+package enum ControllerMutant: String, Sendable, Hashable, CaseIterable {
   case leaderEpochIsKept
   case reassignmentEndsEarly
   case eligibleOverlapsInSync

@@ -38,4 +38,25 @@ package struct RaftMutant: OptionSet, Hashable, Sendable {
   package static let countsMinority = RaftMutant(rawValue: 1 << 15)
   /// A leader starts voter changes before an entry of its term is committed (the bug found in Raft's single-server changes in 2015).
   package static let changesVotersEarly = RaftMutant(rawValue: 1 << 16)
+
+  /// By their names.
+  package static let named: [String: RaftMutant] = [
+    "skipsLogMatching": .skipsLogMatching,
+    "forgetsVote": .forgetsVote,
+    "sendsBeforePersist": .sendsBeforePersist,
+    "commitsEarlierTerms": .commitsEarlierTerms,
+    "countsUnsynced": .countsUnsynced,
+    "ignoresStickiness": .ignoresStickiness,
+    "forgetsCheckQuorum": .forgetsCheckQuorum,
+    "truncatesCommitted": .truncatesCommitted,
+    "overlapsVoterChanges": .overlapsVoterChanges,
+    "countsObservers": .countsObservers,
+    "readsUnconfirmed": .readsUnconfirmed,
+    "confirmsReadsByFetch": .confirmsReadsByFetch,
+    "ignoresLogEnd": .ignoresLogEnd,
+    "resumesCandidacy": .resumesCandidacy,
+    "keepsTruncatedVoters": .keepsTruncatedVoters,
+    "countsMinority": .countsMinority,
+    "changesVotersEarly": .changesVotersEarly,
+  ]
 }

@@ -21,6 +21,12 @@ package struct BrokerLifecycleMachine: Sendable {
   /// By the last answer. A broker is registered fenced.
   package private(set) var isFenced = true
   package private(set) var lease = BrokerLease.none
+  #if APUS_MUTANTS
+    package var mutant: Mutant? {
+      get { self.lease.mutant }
+      set { self.lease.mutant = newValue }
+    }
+  #endif
 
   /// A heartbeat whose outcome is not known.
   private struct Beat: Sendable, Equatable {

@@ -58,6 +58,9 @@ final class BrokerMembership<Env: Environment>: Sendable {
   ) {
     (self.environment, self.channel, self.identity, self.lease) = (environment, channel, identity, lease)
     self.state = Mutex(State(machine: BrokerLifecycleMachine(settings)))
+    #if APUS_MUTANTS
+      self.state.withLock { $0.machine.mutant = environment.mutant.flatMap { Mutant(rawValue: $0) } }
+    #endif
   }
 
   var phase: BrokerPhase { self.state.withLock { $0.machine.phase } }

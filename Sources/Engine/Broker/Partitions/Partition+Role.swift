@@ -41,6 +41,9 @@ extension Partition {
       state.leader = Machine(
         node: self.node, registration: registration, settings: state.settings.leader, log: positions, standings: standings(),
         now: self.environment.now())
+      #if APUS_MUTANTS
+        state.leader.mutant = self.environment.mutant.flatMap { Mutant(rawValue: $0) }
+      #endif
     } else {
       self.handle(Machine.Input.registrationChanged(registration), &state, &effects)
       // Of replicas that are new here the machine knows nothing yet.
@@ -64,6 +67,9 @@ extension Partition {
         highWatermark: state.leader.highWatermark)
       state.follower = Follower(
         node: self.node, settings: state.settings.follower, log: positions, lastEpoch: Self.lastEpoch(state.log))
+      #if APUS_MUTANTS
+        state.follower?.mutant = self.environment.mutant.flatMap { Mutant(rawValue: $0) }
+      #endif
     }
     // What was to be cut for an earlier leader, the next one asks for anew.
     if let epoch = state.follower?.epoch, registration.leaderEpoch > epoch { state.pendingCut = nil }

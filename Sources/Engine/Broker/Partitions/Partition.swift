@@ -102,6 +102,10 @@ final class Partition<Env: Environment>: Sendable {
     leader.handle(.resigned(.notLeaderOrFollower), now: now, lease: .none, into: &none)
     let follower = Follower(node: surroundings.node, settings: settings.follower, log: positions, lastEpoch: Self.lastEpoch(log))
     self.state = Mutex(State(log: log, leader: leader, follower: follower, settings: settings))
+    #if APUS_MUTANTS
+      let mutant = surroundings.environment.mutant.flatMap { Mutant(rawValue: $0) }
+      self.state.withLock { state in (state.leader.mutant, state.follower!.mutant) = (mutant, mutant) }
+    #endif
   }
 
   /// A changed configuration takes effect with the next append.

@@ -55,7 +55,12 @@ extension RaftDriver {
         try Self.scan(&log, from: .zero, into: &summary)
       }
       let state = try Self.hardState(in: directory, of: store, summary.version) ?? HardState()
-      let machine = RaftMachine(config: config, hardState: state, log: summary, seed: seed, now: environment.now())
+      var mutants: RaftMutant = []
+      #if APUS_MUTANTS
+        mutants = environment.mutant.flatMap { RaftMutant.named[$0] } ?? []
+      #endif
+      let machine = RaftMachine(
+        config: config, hardState: state, log: summary, seed: seed, now: environment.now(), mutants: mutants)
       let driver = RaftDriver(
         machine: machine, log: log, snapshots: snapshots, environment: environment, history: history, listener: listener)
       return (driver, report)

@@ -44,10 +44,8 @@ struct ReplicaCheck: Sendable {
             continue
           }
           if known.batches != batches {
-            let place = zip(known.batches, batches).first { $0 != $1 }?.0.baseOffset
-            return self.cluster.board.violate(
-              .sameReplicas,
-              "nodes \(known.node) and \(replica) differ in \(name)\(place.map { " at \($0)" } ?? ", one of them is shorter")")
+            let place = zip(known.batches, batches).first { $0 != $1 }.map { " at \($0.0.baseOffset)" } ?? ", one of them is shorter"
+            return self.cluster.board.violate(.sameReplicas, "nodes \(known.node) and \(replica) differ in \(name)\(place)")
           }
         }
       }

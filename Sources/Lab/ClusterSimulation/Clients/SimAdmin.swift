@@ -5,12 +5,18 @@ import Synchronization
 import VirtualWorld
 import Wire
 
-/// Creates the topics of a run.
+/// Creates the topics of a run, and does what operators do while it goes on.
 final class SimAdmin: Sendable {
   let client: SimClient
-  private let topics: [SimulationPlan.Topic]
+  let topics: [SimulationPlan.Topic]
   /// Topics that are not there yet.
   private let missing: Mutex<[String]>
+  /// Topics that no client uses.
+  let side = Mutex(Side())
+  struct Side: Sendable {
+    var made = 0
+    var names: [String] = []
+  }
 
   init(_ client: SimClient, _ topics: [SimulationPlan.Topic]) {
     self.client = client

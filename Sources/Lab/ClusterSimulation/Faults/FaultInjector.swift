@@ -34,7 +34,7 @@ struct FaultInjector: Sendable {
     case .restart: node.stop { self.beginAgain(node, after: event.length) }
     case .rolling:
       self.board.count(.rollingRestart)
-      self.roll(from: 0, pause: event.length)
+      self.roll(from: 0, pause: event.length, before: self.world.now + self.cluster.plan.trouble - event.time)
     case .pause:
       self.board.count(.pause)
       node.pause()
@@ -51,19 +51,23 @@ struct FaultInjector: Sendable {
       self.board.count(.diskError)
       node.inject(Self.diskFault(event.choice >> 16))
     case .isolate, .cut, .slowWire, .reset: self.troubleWires(of: node, event)
+    case .reassign: self.cluster.admin.reassign(event.choice >> 16, among: nodes.map(\.id))
+    case .elect: self.cluster.admin.electPreferred()
+    case .topics: self.cluster.admin.changeTopics(event.choice >> 16)
     case .clock: break
     }
   }
 
   private func beginAgain(_ node: SimNode, after delay: Duration) { self.world.after(delay) { node.begin() } }
 
-  private func roll(from index: Int, pause: Duration) {
-    guard index < self.cluster.nodes.count else { return }
+  /// - Parameter end: of all trouble: no node is stopped after it.
+  private func roll(from index: Int, pause: Duration, before end: Instant) {
+    guard index < self.cluster.nodes.count, self.world.now < end else { return }
     let node = self.cluster.nodes[index]
     node.stop {
       self.world.after(.milliseconds(50)) {
         node.begin()
-        self.world.after(pause) { self.roll(from: index + 1, pause: pause) }
+        self.world.after(pause) { self.roll(from: index + 1, pause: pause, before: end) }
       }
     }
   }
@@ -123,6 +127,7 @@ struct FaultInjector: Sendable {
     }
     for node in self.cluster.nodes {
       node.disk.makeWell()
+      node.disk.keepPower()
       node.setDiskRoom(nil)
       node.setDiskLatency(nil)
       node.resume()

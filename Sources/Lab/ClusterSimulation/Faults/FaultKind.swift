@@ -28,6 +28,12 @@ package enum FaultKind: String, Sendable, Hashable, CaseIterable {
   case slowWire = "slow-wire"
   /// All connections between two machines are reset.
   case reset
+  /// Partitions get other replicas, or the same in another order; some reassignments are cancelled.
+  case reassign
+  /// Preferred leaders are elected.
+  case elect
+  /// Topics beside those of the clients come, grow and go.
+  case topics
   /// Clocks that are wrong and run at different rates.
   case clock
 }

@@ -55,7 +55,7 @@ struct FaultPlan: Sendable {
       case .pause: 10...6_000
       case .fullDisk, .slowDisk, .slowWire: 200...8_000
       case .isolate, .cut: 50...10_000
-      case .diskError, .reset, .clock: 0...0
+      case .diskError, .reset, .clock, .reassign, .elect, .topics: 0...0
       }
     // Short ones are as likely as long ones.
     let upper = Int64.random(in: milliseconds, using: &generator)

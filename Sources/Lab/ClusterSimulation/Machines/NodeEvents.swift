@@ -65,6 +65,7 @@ struct NodeEvents: BrokerEvents {
     case .storageNotice(let notice):
       if case .syncedDataMissing = notice { return (.durability, "\(notice)") }
       return nil
+    case .strayPartition where self.node.settings.plan.movesPartitions: return nil
     case .topicConfigIgnored, .connectionRefused, .strayPartition: return (.process, "\(event)")
     case .partitionOffline, .checkpointFailed, .backgroundWorkFailed, .flushDeferred, .appendRefused, .readFailed, .metadataCloseFailed,
       .controller(.failed), .controller(.commitDelayed), .controller(.snapshotFailed):

@@ -8,6 +8,8 @@ struct NodeSettings: Sendable {
   /// Of all nodes, in order.
   let all: [NodeID]
   let plan: SimulationPlan
+  /// A deliberate bug.
+  let mutant: String?
 
   static let clientPort: UInt16 = 9092
   static let controllerPort: UInt16 = 9093

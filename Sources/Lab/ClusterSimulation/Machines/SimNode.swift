@@ -82,6 +82,9 @@ final class SimNode: Sendable {
     if self.state.withLock({ $0.life != nil }) { return }
     let latency = self.state.withLock { $0.latency }
     let environment = WorldNode(self.machine, host: self.host, disk: self.disk, clock: self.clock, latency: latency, in: self.world)
+    #if APUS_MUTANTS
+      environment.mutant = self.settings.mutant
+    #endif
     let number = self.state.withLock { state in
       state.lifeCount += 1
       state.life = Life(number: state.lifeCount, environment: environment, hadDiskTrouble: self.disk.isInTrouble)

@@ -44,6 +44,13 @@ package final class WorldNode: Environment {
     var lanes: [WorkLane: Int64] = [:]
   }
   private let state: Mutex<State>
+  #if APUS_MUTANTS
+    private let chosenMutant = Mutex(String?.none)
+    package var mutant: String? {
+      get { self.chosenMutant.withLock { $0 } }
+      set { self.chosenMutant.withLock { $0 = newValue } }
+    }
+  #endif
 
   /// Begins a life of `machine`, which must have none.
   ///

@@ -32,6 +32,8 @@ struct SimRunCommand: AsyncParsableCommand {
   var faults: String?
   @Option(name: .long, help: ArgumentHelp("Processes at one time. Default: one per processor.", valueName: "n")) var jobs: Int?
   @Option(name: .long, help: ArgumentHelp("Go on until so many seeds have failed.", valueName: "n")) var failures = 1
+  @Option(name: .long, help: ArgumentHelp("A deliberate bug that every node has; in test builds only.", valueName: "name"))
+  var mutant: String?
   @Flag(name: .long, help: "One JSON object per line: each seed's report, then the whole.") var json = false
   @Flag(name: .long, help: ArgumentHelp("The story of every seed, also of those that are good.")) var verbose = false
   /// For the processes that the command starts: says which seed it begins, and gives its report as a line of JSON.
@@ -61,8 +63,10 @@ struct SimRunCommand: AsyncParsableCommand {
   }
 
   private func options() throws -> SimulationOptions {
-    SimulationOptions(
+    var options = SimulationOptions(
       nodeCount: self.nodes, duration: .seconds(self.seconds), faults: try self.faultKinds(), traceCapacity: self.verbose ? 200_000 : 1_000)
+    if let mutant, !options.setMutant(mutant) { throw ValidationError("'\(mutant)' is no deliberate bug of this build") }
+    return options
   }
 
   func run() async throws {
@@ -75,6 +79,7 @@ struct SimRunCommand: AsyncParsableCommand {
       sweep.runHere(options, verbose: self.verbose)
     } else {
       var arguments = ["--nodes", "\(self.nodes)", "--seconds", "\(self.seconds)"]
+      if let mutant { arguments += ["--mutant", mutant] }
       if let faults { arguments += ["--faults", faults] }
       try await sweep.runWorkers(arguments, options, jobs: self.jobs)
     }

@@ -38,7 +38,9 @@ struct MutantTests {
     Case(mutant: .resumesCandidacy, name: "goes on as a candidate after a restart", properties: ["election safety"]),
     Case(mutant: .keepsTruncatedVoters, name: "keeps voters that were cut off", properties: ["voters in force"]),
     Case(mutant: .countsMinority, name: "is elected by one vote too few", properties: ["election safety"]),
-    Case(mutant: .changesVotersEarly, name: "changes voters before its term is established", properties: ["one voter change", "voter change"]),
+    Case(
+      mutant: .changesVotersEarly, name: "changes voters before its term is established",
+      properties: ["one voter change", "voter change"]),
   ]
 
   @Test("Every bug is found within 100 seeds", arguments: cases)

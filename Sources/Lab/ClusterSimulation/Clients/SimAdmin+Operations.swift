@@ -1,6 +1,7 @@
 import Base
 import Model
 import Peers
+import Synchronization
 import VirtualWorld
 import Wire
 

@@ -34,7 +34,7 @@ struct FaultInjector: Sendable {
     case .restart: node.stop { self.beginAgain(node, after: event.length) }
     case .rolling:
       self.board.count(.rollingRestart)
-      self.roll(from: 0, pause: event.length, before: self.world.now + self.cluster.plan.trouble - event.time)
+      self.roll(from: 0, pause: event.length, before: self.world.now + (self.cluster.plan.trouble - event.time))
     case .pause:
       self.board.count(.pause)
       node.pause()

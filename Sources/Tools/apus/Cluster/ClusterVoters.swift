@@ -83,7 +83,9 @@ struct VotersAdd: AsyncParsableCommand {
         directory = found
       }
       let endpoints = self.endpoint.map { QuorumEndpoint(node: self.node, listener: $0.listener, address: $0.address) }
-      try await FixedVoters.explained { try await admin.addVoter(self.node, directoryID: directory, endpoints: endpoints) }
+      try await FixedVoters.explained { () async throws(KafkaError) in
+        try await admin.addVoter(self.node, directoryID: directory, endpoints: endpoints)
+      }
     }
   }
 }
@@ -115,7 +117,7 @@ struct VotersRemove: AsyncParsableCommand {
         guard let known = first.directoryID else { throw FixedVoters.failure }
         directory = known
       }
-      try await FixedVoters.explained { try await admin.removeVoter(self.node, directoryID: directory) }
+      try await FixedVoters.explained { () async throws(KafkaError) in try await admin.removeVoter(self.node, directoryID: directory) }
     }
   }
 }

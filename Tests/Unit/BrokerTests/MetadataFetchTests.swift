@@ -4,6 +4,7 @@ import Model
 import NIOCore
 import Records
 import Testing
+import VirtualWorld
 import Wire
 
 @testable import Broker
@@ -190,7 +191,11 @@ import Wire
     while contents.readableBytes < size {
       let answer = try node.ask(self.snapshotRequest(data.snapshotId, position: Int64(contents.readableBytes), maxBytes: 500))
       let part = try #require(answer.topics.first?.partitions.first)
-      guard part.errorCode == .none, case .bytes(var bytes) = part.unalignedRecords else { throw WireError.invalid("\(part.errorCode)") }
+      try #require(part.errorCode == .none)
+      guard case .bytes(var bytes) = part.unalignedRecords else {
+        Issue.record("the answer has no bytes")
+        return
+      }
       #expect((1...500).contains(bytes.readableBytes))
       size = part.size
       contents.writeBuffer(&bytes)

@@ -14,7 +14,7 @@ struct ApiVersionsTests {
     .alterConfigs: 0...2, .describeLogDirs: 1...4, .createPartitions: 0...3, .incrementalAlterConfigs: 0...1, .describeCluster: 0...2,
     .listConfigResources: 0...1, .describeTopicPartitions: 0...0, .electLeaders: 0...2, .alterPartitionReassignments: 0...1,
     .listPartitionReassignments: 0...0, .describeQuorum: 0...2, .updateFeatures: 0...2, .unregisterBroker: 0...0, .addRaftVoter: 0...1,
-    .removeRaftVoter: 0...0, .getReplicaLogInfo: 0...0,
+    .removeRaftVoter: 0...0, .getReplicaLogInfo: 0...0, .fetchSnapshot: 0...1,
   ]
 
   @Test("Lists exactly what is served, in every version", arguments: Int16(0)...4)

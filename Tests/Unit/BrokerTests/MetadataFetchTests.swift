@@ -135,11 +135,6 @@ import Wire
     let control = TestClient(connectionID: 900, listener: "CONTROLLER", role: .controller)
     let data = try #require(try self.node.ask(self.fetch(from: 0), from: control).onlyPartition)
     #expect(try data.errorCode == .none && !self.batches(data).isEmpty)
-    // A replica that looks for the leader does not say who it is, but to which cluster it belongs: the quorum tells it who leads.
-    var search = self.fetch(from: 0)
-    search.clusterId = self.node.broker.clusterID
-    let told = try #require(try self.node.ask(search, from: control).onlyPartition)
-    #expect(told.currentLeader.leaderId == 1 && told.currentLeader.leaderEpoch > 0)
   }
 
   @Test func whereItBeginsAndEnds() throws {
@@ -203,7 +198,14 @@ import Wire
     var sequence = BatchSequence(contents)
     var found: [RecordBatchView] = []
     while let batch = try sequence.next() { found.append(batch) }
-    let rest = try self.batches(try #require(try node.ask(self.fetch(from: data.snapshotId.endOffset)).onlyPartition))
+    // One answer does not go beyond a segment.
+    var rest: [RecordBatchView] = []
+    var next = data.snapshotId.endOffset
+    while next < data.highWatermark {
+      let more = try self.batches(try #require(try node.ask(self.fetch(from: next)).onlyPartition))
+      next = try #require(more.last).header.nextOffset.rawValue
+      rest += more
+    }
     #expect(Set(try self.topics(found) + self.topics(rest)) == Set((0..<60).map { "t\($0)" }))
 
     func error(_ request: FetchSnapshotRequest) throws -> ErrorCode {

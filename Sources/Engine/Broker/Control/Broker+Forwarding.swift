@@ -50,8 +50,10 @@ extension Broker {
     _ request: Request, timeout: Duration, isUndecided: @escaping @Sendable (Request.Response) -> Bool,
     answer: @escaping @Sendable (Result<Request.Response, ApiError>) -> Void
   ) {
+    // Whoever asked looks at the outcome next, and here.
     RepeatedCall(
-      request, timeout: timeout, channel: self.channel, environment: self.environment, isUndecided: isUndecided, answer: answer
+      request, timeout: timeout, channel: self.channel, environment: self.environment, isUndecided: isUndecided,
+      answer: { result in self.metadata.afterChanges { answer(result) } }
     ).start()
   }
 

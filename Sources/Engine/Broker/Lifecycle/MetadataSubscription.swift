@@ -9,6 +9,10 @@ import Synchronization
 /// many partitions goes to a lane instead, since making their files would hold up votes and heartbeats; so do those behind it, until the
 /// lane has caught up.
 final class MetadataSubscription: MetadataListener {
+  private enum Work: Sendable {
+    case change(MetadataImage, MetadataDelta)
+    case action(@Sendable () -> Void)
+  }
   private struct State: Sendable {
     /// Who acts on changes; nil until the broker is ready for them.
     var apply: (@Sendable (MetadataImage, MetadataDelta) -> Void)?
@@ -16,7 +20,7 @@ final class MetadataSubscription: MetadataListener {
     var backlog: [(MetadataImage, MetadataDelta)] = []
     /// The lane is at work; what comes meanwhile.
     var isOffloaded = false
-    var offloaded: [(MetadataImage, MetadataDelta)] = []
+    var offloaded: [Work] = []
     /// Who hears of the metadata while nobody acts on it.
     var observe: (@Sendable (MetadataImage) -> Void)?
     var leaderChanged: (@Sendable (QuorumLeader) -> Void)?
@@ -48,7 +52,7 @@ final class MetadataSubscription: MetadataListener {
         return .observe(state.observe)
       }
       if !state.isOffloaded, !Self.isLarge(delta) { return .apply(apply) }
-      state.offloaded.append((image, delta))
+      state.offloaded.append(.change(image, delta))
       defer { state.isOffloaded = true }
       return state.isOffloaded ? .queued : .offload
     }
@@ -66,14 +70,28 @@ final class MetadataSubscription: MetadataListener {
 
   private func workOff() {
     while true {
-      let (apply, changes) = self.state.withLock { state in
+      let (apply, work) = self.state.withLock { state in
         defer { state.offloaded = [] }
         state.isOffloaded = !state.offloaded.isEmpty
         return (state.apply, state.offloaded)
       }
-      if changes.isEmpty { return }
-      for (image, delta) in changes { apply?(image, delta) }
+      if work.isEmpty { return }
+      for piece in work {
+        switch piece {
+        case .change(let image, let delta): apply?(image, delta)
+        case .action(let body): body()
+        }
+      }
     }
+  }
+
+  /// Runs `body` once what has come so far is acted on: now, where nothing is on the lane.
+  func afterChanges(_ body: @escaping @Sendable () -> Void) {
+    let isNow = self.state.withLock { state in
+      if state.isOffloaded { state.offloaded.append(.action(body)) }
+      return !state.isOffloaded
+    }
+    if isNow { body() }
   }
 
   func controllerEvent(_ event: ControllerEvent) {

@@ -36,7 +36,7 @@ test: ## install what the tests need, and run every test
 	$(RELEASE)
 	swift test --skip-build --skip '$(LIVE)'
 	swift test --skip-build --filter '$(LIVE)'
-	$(PYTEST) Tests/Clients Tests/Cluster Tests/Crash Tests/Demo Tests/Docker
+	$(PYTEST) Tests/Clients Tests/Cluster Tests/Crash Tests/Demo Tests/Docker --ignore=Tests/Cluster/test_failover.py
 
 sim: build ## SIM_SEEDS (default 10,000) whole clusters in virtual time, half of them of five nodes; a failure prints its story and its seed
 	$(APUS) sim run --nodes 3 --seeds $$(( $(SIM_SEEDS) / 2 ))

@@ -71,6 +71,13 @@ extension LeaderMachine {
     return self.isCatchingUp ? .offsetNotAvailable : nil
   }
 
+  /// Why a consumer's fetch is not served. Before this leader has had a lease in its epoch its watermark is what a checkpoint or an earlier
+  /// leader told, and consumers may have been shown more: for them it would go back. Asked only of one that `isCatchingUp`; one whose lease
+  /// lives catches up as soon as its followers ask, and serves what it knows until then, as Kafka's does.
+  package func refusalOfFetch(now: Instant, lease: BrokerLease) -> ErrorCode? {
+    self.isCatchingUp && !self.holds(lease, at: now) ? .notLeaderOrFollower : nil
+  }
+
   /// Why a follower's fetch is not served.
   package func refusal(of fetch: FollowerFetch) -> ErrorCode? {
     if let refusal = self.refusal(ofEpoch: fetch.currentLeaderEpoch) { return refusal }

@@ -36,6 +36,17 @@ struct SimulationTests {
     }
   }
 
+  /// 24: a leader without a lease showed consumers an older high watermark. 109: a directory was marked as clean while its logs were being
+  /// opened. 126: of a producer's batches only the last was known after a clean restart.
+  @Test("What was found once is not found again", arguments: [24, 109, 126] as [UInt64])
+  func regressions(seed: UInt64) {
+    let faults: Set<FaultKind> = [
+      .clock, .crashAtWrite, .cut, .diskError, .fullDisk, .isolate, .kill, .pause, .power, .powerAtWrite, .reset, .restart, .rolling,
+      .slowDisk, .slowWire,
+    ]
+    Self.run([seed], SimulationOptions(nodeCount: 1, duration: .seconds(40), faults: faults))
+  }
+
   @Test("The same seed gives the same run, event for event and byte for byte")
   func deterministic() {
     var options = Self.options

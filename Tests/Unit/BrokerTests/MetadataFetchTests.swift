@@ -135,6 +135,13 @@ import Wire
     let control = TestClient(connectionID: 900, listener: "CONTROLLER", role: .controller)
     let data = try #require(try self.node.ask(self.fetch(from: 0), from: control).onlyPartition)
     #expect(try data.errorCode == .none && !self.batches(data).isEmpty)
+    // A replica that looks for the leader does not say who it is, but to which cluster it belongs: the quorum tells it who leads.
+    var search = self.fetch(from: 0)
+    search.clusterId = self.node.broker.clusterID
+    search.topics[0].partitions[0].currentLeaderEpoch = 0
+    search.topics[0].partitions[0].lastFetchedEpoch = 0
+    let told = try #require(try self.node.ask(search, from: control).onlyPartition)
+    #expect(told.currentLeader.leaderId == 1 && told.currentLeader.leaderEpoch > 0)
   }
 
   @Test func whereItBeginsAndEnds() throws {

@@ -72,6 +72,16 @@ struct HighWatermarkTests {
 
   // MARK: - The lease
 
+  @Test("A leader without a lease shows consumers nothing until it has caught up: an earlier one may have shown more")
+  func leaseBeforeReading() {
+    var leader = LeaderHarness(end: 10, watermark: 6)
+    #expect(leader.machine.refusalOfFetch(now: leader.now, lease: .none) == .notLeaderOrFollower)
+    #expect(leader.machine.refusalOfFetch(now: leader.now, lease: .unlimited) == nil, "it catches up as its followers ask")
+    _ = leader.fetch(2, 10)
+    _ = leader.fetch(3, 10)
+    #expect(leader.machine.refusalOfFetch(now: leader.now, lease: .none) == nil, "what is committed may always be read")
+  }
+
   @Test("Without a live lease nothing is committed, acknowledged or said to be the latest; when it is renewed all goes on")
   func lease() {
     var leader = LeaderHarness(end: 5, watermark: 5)

@@ -56,7 +56,10 @@ extension Partition {
     if let follower = state.follower, consumer.mayReadFollower {
       return follower.refusal(ofConsumerAt: interest.fetchOffset, currentLeaderEpoch: interest.currentLeaderEpoch)
     }
-    return self.refusal(ofEpoch: interest.currentLeaderEpoch, state)?.code
+    if let refusal = self.refusal(ofEpoch: interest.currentLeaderEpoch, state) { return refusal.code }
+    // The clock and the lease are looked at only where they matter.
+    return state.leader.isCatchingUp
+      ? state.leader.refusalOfFetch(now: self.environment.now(), lease: self.surroundings.lease.current) : nil
   }
 
   /// Holds the epoch a client names against ours (KIP-320), and tells whether the partition is gone.

@@ -41,7 +41,8 @@ extension Broker {
     let catalog = self.catalog
     let endpoints = catalog.endpoints(listener: exchange.client.listener)
     var response = MetadataResponse()
-    response.brokers = endpoints.map { .init(nodeId: $0.nodeID.rawValue, host: $0.host, port: $0.port, rack: $0.rack) }
+    let listed = catalog.listedEndpoints(listener: exchange.client.listener, now: self.environment.now())
+    response.brokers = listed.map { .init(nodeId: $0.nodeID.rawValue, host: $0.host, port: $0.port, rack: $0.rack) }
     response.clusterId = catalog.image.clusterID
     // Which broker a client sends what only a controller does; any broker passes it on, so this one will do.
     response.controllerId = self.advertisedController(endpoints)

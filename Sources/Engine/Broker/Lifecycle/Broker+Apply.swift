@@ -38,7 +38,10 @@ extension Broker {
         if let topic = self.host(topic, image, config, existing, changes[topic.id] ?? []) { hosted.append(topic) }
       }
     }
-    self.publish(catalog.updated(image: image, removing: delta.removedTopics, adding: hosted))
+    var lingering = catalog.lingering
+    lingering.follow(
+      delta.changedBrokers, from: catalog.image, to: image, now: self.environment.now(), linger: self.config.cluster.fencedBrokerLinger)
+    self.publish(catalog.updated(image: image, removing: delta.removedTopics, adding: hosted, lingering: lingering))
   }
 
   /// Topics whose configuration may be another now.

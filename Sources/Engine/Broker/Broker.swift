@@ -45,6 +45,7 @@ package final class Broker<Env: Environment>: Sendable {
   let leaseWaits = LeaseWaits<Env>()
   let proposals: InSyncProposals<Env>
   let fetchers: ReplicaFetchers<Env>
+  let doubts: LeaderDoubts<Env>
   let metadata: MetadataSubscription
   /// Whether the partitions are loaded, and what waits for it.
   let loading = Mutex(LoadingState.notBegun)
@@ -88,8 +89,10 @@ package final class Broker<Env: Environment>: Sendable {
     self.syncer = LogDirectorySyncer(environment: environment, directory: 0)
     self.background = BackgroundWork(environment: environment)
     self.proposals = InSyncProposals(node: config.nodeID, environment: environment, deadlines: self.deadlines)
+    self.doubts = LeaderDoubts(environment: environment, deadlines: self.deadlines, session: config.cluster.session)
     self.fetchers = ReplicaFetchers(
-      node: config.nodeID, environment: environment, deadlines: self.deadlines, settings: ReplicaFetcherSettings(config), events: events)
+      node: config.nodeID, environment: environment, deadlines: self.deadlines, settings: ReplicaFetcherSettings(config), events: events,
+      doubts: self.doubts)
     self.published = Mutex(Catalog(image: controller.image))
   }
 

@@ -16,7 +16,9 @@ extension Broker {
     let missing = asksForAll ? [] : self.missingTopics(names)
     let mayCreate = request.allowAutoTopicCreation && self.config.autoCreateTopics && !topics.contains { $0.topicId != .zero }
     if missing.isEmpty || !mayCreate {
-      return exchange.respond(self.metadataResponse(exchange, request, asksForAll: asksForAll))
+      return self.doubts.whenCertain(of: { self.leaders(namedBy: request, asksForAll: asksForAll) }) {
+        exchange.respond(self.metadataResponse(exchange, request, asksForAll: asksForAll))
+      }
     }
     self.createTopicsAutomatically(missing, exchange) { problems in
       exchange.respond(self.metadataResponse(exchange, request, asksForAll: false, creationProblems: problems))
@@ -30,6 +32,16 @@ extension Broker {
     return names.filter { image.topicID($0) == nil && TopicName.problem(with: $0) == nil && seen.insert($0).inserted }
   }
 
+  private func leaders(namedBy request: MetadataRequest, asksForAll: Bool) -> Set<NodeID> {
+    let image = self.catalog.image
+    let topics =
+      asksForAll
+      ? image.topicsByName : (request.topics ?? []).compactMap { $0.topicId == .zero ? image.topic($0.name ?? "") : image.topic($0.topicId) }
+    return topics.reduce(into: []) { leaders, topic in
+      for partition in topic.partitions { leaders.insert(partition.leader) }
+    }
+  }
+
   func advertisedController(_ endpoints: [BrokerEndpoint]) -> Int32 {
     let id = endpoints.contains { $0.nodeID == self.config.nodeID } ? self.config.nodeID : endpoints.first?.nodeID ?? .none
     return id.rawValue
@@ -39,6 +51,7 @@ extension Broker {
     _ exchange: Exchange<Env.Disk.File>, _ request: MetadataRequest, asksForAll: Bool, creationProblems: [String: ErrorCode] = [:]
   ) -> MetadataResponse {
     let catalog = self.catalog
+    let doubted = self.doubts.doubted()
     let endpoints = catalog.endpoints(listener: exchange.client.listener)
     var response = MetadataResponse()
     let listed = catalog.listedEndpoints(listener: exchange.client.listener, now: self.environment.now())
@@ -48,7 +61,7 @@ extension Broker {
     response.controllerId = self.advertisedController(endpoints)
     if request.includeClusterAuthorizedOperations { response.clusterAuthorizedOperations = AuthorizedOperations.cluster }
     if asksForAll {
-      response.topics = catalog.image.topicsByName.map { self.describe($0, in: catalog, request, exchange) }
+      response.topics = catalog.image.topicsByName.map { self.describe($0, in: catalog, doubted, request, exchange) }
       return response
     }
     // Each topic once, however often it was named (as in Kafka).
@@ -62,21 +75,21 @@ extension Broker {
           response.topics.append(.init(errorCode: .unknownTopicId, name: nil, topicId: id))
           continue
         }
-        response.topics.append(self.describe(image, in: catalog, request, exchange))
+        response.topics.append(self.describe(image, in: catalog, doubted, request, exchange))
       case .name(let name):
         guard let image = catalog.image.topic(name) else {
           let code = creationProblems[name] ?? .missingTopic(name)
           response.topics.append(.init(errorCode: code, name: name, isInternal: HostedTopic<Env>.isInternal(name)))
           continue
         }
-        response.topics.append(self.describe(image, in: catalog, request, exchange))
+        response.topics.append(self.describe(image, in: catalog, doubted, request, exchange))
       }
     }
     return response
   }
 
   private func describe(
-    _ topic: TopicImage, in catalog: Catalog<Env>, _ request: MetadataRequest, _ exchange: Exchange<Env.Disk.File>
+    _ topic: TopicImage, in catalog: Catalog<Env>, _ doubted: Set<NodeID>, _ request: MetadataRequest, _ exchange: Exchange<Env.Disk.File>
   ) -> MetadataResponse.MetadataResponseTopic {
     var described = MetadataResponse.MetadataResponseTopic()
     described.name = topic.name
@@ -86,7 +99,7 @@ extension Broker {
     described.partitions.reserveCapacity(topic.partitions.count)
     for (index, partition) in topic.partitions.enumerated() {
       let description = PartitionDescription(
-        partition, in: catalog, listener: exchange.client.listener, distinguishesListener: exchange.version >= 6)
+        partition, in: catalog, listener: exchange.client.listener, distinguishesListener: exchange.version >= 6, doubted: doubted)
       described.partitions.append(
         .init(
           errorCode: description.error, partitionIndex: Int32(index), leaderId: description.leader.rawValue,

@@ -42,6 +42,7 @@ extension Broker {
     lingering.follow(
       delta.changedBrokers, from: catalog.image, to: image, now: self.environment.now(), linger: self.config.cluster.fencedBrokerLinger)
     self.publish(catalog.updated(image: image, removing: delta.removedTopics, adding: hosted, lingering: lingering))
+    self.doubts.settled(delta.changedBrokers)
   }
 
   /// Topics whose configuration may be another now.

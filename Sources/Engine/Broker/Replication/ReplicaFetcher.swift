@@ -176,7 +176,8 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
     if let peer = state.peer { return peer }
     guard let address = state.address else { return nil }
     let name = "broker-\(self.node)-fetcher-\(self.index)"
-    let peer = Peer(address, for: .data, clientID: name, environment: self.environment)
+    let (doubts, leader) = (self.owner.doubts, self.leader)
+    let peer = Peer(address, for: .data, clientID: name, environment: self.environment) { _ in doubts.connectionEnded(with: leader) }
     state.peer = peer
     return peer
   }
@@ -230,6 +231,7 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
       }
       return
     }
+    self.owner.doubts.settled(CollectionOfOne(self.leader))
     var told: [Told] = []
     self.step { state in
       guard state.machine.awaits(number) else { return }

@@ -37,16 +37,20 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
   let deadlines: DeadlineQueue<Env>
   let settings: ReplicaFetcherSettings
   let events: any BrokerEvents
+  /// Learns which leaders' connections end, and who is heard of.
+  let doubts: LeaderDoubts<Env>
   private let state = Mutex(State())
 
   init(
-    node: NodeID, environment: Env, deadlines: DeadlineQueue<Env>, settings: ReplicaFetcherSettings, events: any BrokerEvents
+    node: NodeID, environment: Env, deadlines: DeadlineQueue<Env>, settings: ReplicaFetcherSettings, events: any BrokerEvents,
+    doubts: LeaderDoubts<Env>
   ) {
     self.node = node
     self.environment = environment
     self.deadlines = deadlines
     self.settings = settings
     self.events = events
+    self.doubts = doubts
   }
 
   // MARK: - What partitions say

@@ -16,7 +16,7 @@ extension Broker {
     let missing = asksForAll ? [] : self.missingTopics(names)
     let mayCreate = request.allowAutoTopicCreation && self.config.autoCreateTopics && !topics.contains { $0.topicId != .zero }
     if missing.isEmpty || !mayCreate {
-      return self.doubts.whenCertain(of: { self.leaders(namedBy: request, asksForAll: asksForAll) }) {
+      return self.doubts.whenCertain(of: self.otherLeaders(namedBy: request, asksForAll: asksForAll)) {
         exchange.respond(self.metadataResponse(exchange, request, asksForAll: asksForAll))
       }
     }
@@ -32,14 +32,16 @@ extension Broker {
     return names.filter { image.topicID($0) == nil && TopicName.problem(with: $0) == nil && seen.insert($0).inserted }
   }
 
-  private func leaders(namedBy request: MetadataRequest, asksForAll: Bool) -> Set<NodeID> {
+  /// The brokers but for this one that the answer names as leaders.
+  private func otherLeaders(namedBy request: MetadataRequest, asksForAll: Bool) -> Set<NodeID> {
     let image = self.catalog.image
+    if image.brokers.count < 2 { return [] }
     let topics =
       asksForAll
       ? image.topicsByName : (request.topics ?? []).compactMap { $0.topicId == .zero ? image.topic($0.name ?? "") : image.topic($0.topicId) }
-    return topics.reduce(into: []) { leaders, topic in
-      for partition in topic.partitions { leaders.insert(partition.leader) }
-    }
+    var leaders: Set<NodeID> = []
+    for topic in topics { for partition in topic.partitions { leaders.insert(partition.leader) } }
+    return leaders.subtracting([.none, self.config.nodeID])
   }
 
   func advertisedController(_ endpoints: [BrokerEndpoint]) -> Int32 {

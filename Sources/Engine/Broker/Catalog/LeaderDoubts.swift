@@ -9,6 +9,8 @@ final class LeaderDoubts<Env: Environment>: Sendable {
   /// For so long after its connection ended an answer that would name a broker waits. No longer, since other answers of the same
   /// connection wait behind it: from then on its partitions have no leader as far as clients are told, so that they ask again.
   private static var waitMax: Duration { .milliseconds(100) }
+  /// How much later than a client this broker may hear that a connection ended.
+  private static var hearingDelay: Duration { .microseconds(500) }
   /// Beyond this even a patient controller's cluster goes on to name the broker.
   private static var doubtMax: Duration { .seconds(2) }
 
@@ -87,13 +89,18 @@ final class LeaderDoubts<Env: Environment>: Sendable {
 
   /// Runs `answer`, which names these leaders, once none of them is in doubt, or when it has waited long enough.
   ///
-  /// - Parameter leaders: looked at only if somebody is in doubt.
-  func whenCertain(of leaders: () -> some Sequence<NodeID>, _ answer: @escaping @Sendable () -> Void) {
+  /// The end of a dead broker's connections is heard of by its clients in the same moment as here, and the quickest of them would be
+  /// answered before it is: hence a short wait before anybody is trusted.
+  func whenCertain(of leaders: Set<NodeID>, _ answer: @escaping @Sendable () -> Void) {
+    if leaders.isEmpty { return answer() }
+    _ = self.environment.schedule(after: Self.hearingDelay) { self.whenSettled(leaders, answer) }
+  }
+
+  private func whenSettled(_ leaders: Set<NodeID>, _ answer: @escaping @Sendable () -> Void) {
     if self.isEmpty.load(ordering: .acquiring) { return answer() }
-    let named = Set(leaders())
     let now = self.environment.now()
     let waiting = self.state.withLock { state -> (Waiting, until: Instant)? in
-      let doubted = named.compactMap { node in state.doubts.doubted(node, now: now).map { (node, $0) } }
+      let doubted = leaders.compactMap { node in state.doubts.doubted(node, now: now).map { (node, $0) } }
       guard let last = doubted.map(\.1).max(), now < last + Self.waitMax else { return nil }
       let waiting = Waiting(leaders: doubted.map(\.0), answer: answer)
       state.waiting.append(waiting)

@@ -46,6 +46,7 @@ package final class Broker<Env: Environment>: Sendable {
   let proposals: InSyncProposals<Env>
   let fetchers: ReplicaFetchers<Env>
   let doubts: LeaderDoubts<Env>
+  let handover = ProduceHandover<Env>()
   let metadata: MetadataSubscription
   /// Whether the partitions are loaded, and what waits for it.
   let loading = Mutex(LoadingState.notBegun)

@@ -8,7 +8,7 @@ import Synchronization
 final class LeaderDoubts<Env: Environment>: Sendable {
   /// For so long after its connection ended an answer that would name a broker waits. No longer, since other answers of the same
   /// connection wait behind it: from then on its partitions have no leader as far as clients are told, so that they ask again.
-  private static var waitMax: Duration { .milliseconds(100) }
+  private static var waitMax: Duration { .milliseconds(400) }
   /// How much later than a client this broker may hear that a connection ended.
   private static var hearingDelay: Duration { .microseconds(500) }
   /// Beyond this even a patient controller's cluster goes on to name the broker.

@@ -12,6 +12,7 @@ import Synchronization
 extension Broker {
   package func apply(_ image: MetadataImage, _ delta: MetadataDelta) {
     self.changing.withLock { _ in self.change(to: image, delta) }
+    self.handoverChanged()
     self.retryOfflinePartitions()
   }
 

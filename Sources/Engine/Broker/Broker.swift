@@ -45,6 +45,8 @@ package final class Broker<Env: Environment>: Sendable {
   let leaseWaits = LeaseWaits<Env>()
   let proposals: InSyncProposals<Env>
   let fetchers: ReplicaFetchers<Env>
+  /// What this broker's leaders give to replicas that are being moved.
+  let leaderThrottle: ReplicationThrottle<Env>
   let metadata: MetadataSubscription
   /// Whether the partitions are loaded, and what waits for it.
   let loading = Mutex(LoadingState.notBegun)
@@ -88,8 +90,11 @@ package final class Broker<Env: Environment>: Sendable {
     self.syncer = LogDirectorySyncer(environment: environment, directory: 0)
     self.background = BackgroundWork(environment: environment)
     self.proposals = InSyncProposals(node: config.nodeID, environment: environment, deadlines: self.deadlines)
+    let quota = ReplicationQuota.Settings(windowCount: config.replicationQuotaWindowCount, window: config.replicationQuotaWindow)
+    self.leaderThrottle = ReplicationThrottle(environment: environment, deadlines: self.deadlines, settings: quota)
     self.fetchers = ReplicaFetchers(
-      node: config.nodeID, environment: environment, deadlines: self.deadlines, settings: ReplicaFetcherSettings(config), events: events)
+      node: config.nodeID, environment: environment, deadlines: self.deadlines, settings: ReplicaFetcherSettings(config),
+      throttle: ReplicationThrottle(environment: environment, deadlines: self.deadlines, settings: quota), events: events)
     self.published = Mutex(Catalog(image: controller.image))
   }
 

@@ -205,6 +205,7 @@ extension Broker {
       .logDirectoryOpened(
         path: self.logDirectory.path, partitionCount: present.count, wasClosedCleanly: self.logDirectory.wasClosedCleanly))
     self.fetchers.update(image.brokers, listener: self.config.interBrokerListenerName)
+    self.limitReplication(image)
     PartitionLoading(broker: self, image: image, present: present, unreadable: unreadable).start { topics in
       self.attach(after: image.offset, topics, image)
       self.finishLoading(.done)

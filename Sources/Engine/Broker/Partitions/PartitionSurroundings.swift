@@ -11,5 +11,6 @@ struct PartitionSurroundings<Env: Environment>: Sendable {
   var leaseWaits: LeaseWaits<Env>
   var proposals: InSyncProposals<Env>
   var fetchers: ReplicaFetchers<Env>
+  var leaderThrottle: ReplicationThrottle<Env>
   var events: any BrokerEvents
 }

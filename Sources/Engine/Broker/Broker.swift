@@ -52,6 +52,7 @@ package final class Broker<Env: Environment>: Sendable {
   let loading = Mutex(LoadingState.notBegun)
   let departure = Mutex(Departure())
   let background: BackgroundWork<Env>
+  let directoryHealth = LogDirectoryHealth()
 
   /// Requests that wait now, for tests and for whoever wants to know.
   package var waitingFetchCount: Int { self.connectionWaits.count }

@@ -179,7 +179,7 @@ extension Broker {
     PartitionSurroundings(
       node: self.config.nodeID, environment: self.environment, syncer: self.syncer, deadlines: self.deadlines, lease: self.lease,
       leaseWaits: self.leaseWaits, proposals: self.proposals, fetchers: self.fetchers, leaderThrottle: self.leaderThrottle,
-      events: self.events)
+      directoryHealth: self.directoryHealth, events: self.events)
   }
 
   private func delete(_ topic: TopicImage, _ catalog: Catalog<Env>) {

@@ -77,6 +77,7 @@ extension Broker {
       logLevels: logLevels)
     itself.set(broker)
     broker.connect(to: channel)
+    broker.directoryHealth.onFailure { [weak broker] in broker?.directoryFailed($0) }
     return broker
   }
 

@@ -205,14 +205,17 @@ final class Partition<Env: Environment>: Sendable {
   }
 
   /// Takes the partition out of service after its disk failed: produces are refused, records that are known to be durable stay readable.
-  func fail(_ error: StorageError) {
+  ///
+  /// - Parameter isToldOfAll: the whole directory failed, and that is said once.
+  func fail(_ error: StorageError, isToldOfAll: Bool = false) {
     let isNews = self.step { state, effects in
       state.log.takeOffline(error.description)
       if state.hasFailed { return false }
       self.end(.kafkaStorageError, &state, &effects)
       return true
     }
-    if isNews { self.events.record(.partitionOffline(self.topicPartition, cause: error)) }
+    if isNews, !isToldOfAll { self.events.record(.partitionOffline(self.topicPartition, cause: error)) }
+    if isNews { self.surroundings.directoryHealth.report(error) }
   }
 
   /// Ends all waiting because the partition goes away or the broker stops.

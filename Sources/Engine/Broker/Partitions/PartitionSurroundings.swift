@@ -12,5 +12,6 @@ struct PartitionSurroundings<Env: Environment>: Sendable {
   var proposals: InSyncProposals<Env>
   var fetchers: ReplicaFetchers<Env>
   var leaderThrottle: ReplicationThrottle<Env>
+  var directoryHealth: LogDirectoryHealth
   var events: any BrokerEvents
 }

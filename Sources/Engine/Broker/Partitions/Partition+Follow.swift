@@ -141,6 +141,7 @@ extension Partition {
       if appended == nil { return .appendFailed(.corruptMessage) }
       state.isRefusingAppends = false
       if let interval = state.settings.flushInterval { self.scheduleFlush(after: interval, &state) }
+      if appended?.didRoll == true { self.segmentClosed(state) }
       return .appended(endOffset: state.log.logEndOffset, lastEpoch: Self.lastEpoch(state.log))
     } catch {
       if state.log.state != .online {

@@ -59,6 +59,8 @@ final class Partition<Env: Environment>: Sendable {
     var isFlushDeferred = false
     /// A timer is set that asks for the flush that was put off.
     var isFlushRetryScheduled = false
+    /// The recovery point is about to be moved behind what was synced in the background.
+    var isCheckpointScheduled = false
 
     /// Up to where this replica may show the log to consumers.
     var highWatermark: Offset { self.follower?.log.highWatermark ?? self.leader.highWatermark }
@@ -262,6 +264,7 @@ final class Partition<Env: Environment>: Sendable {
         if !appended.isDuplicate {
           self.handle(.appended(endOffset: state.log.logEndOffset), &state, &effects)
           if let interval = state.settings.flushInterval { self.scheduleFlush(after: interval, &state) }
+          if appended.didRoll { self.segmentClosed(state) }
         }
         let required = appended.lastOffset + 1
         return .success(

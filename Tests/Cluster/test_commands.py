@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from apus_process import BINARY, apus
 from cluster import Cluster
@@ -143,10 +144,6 @@ def test_replicas_are_planned_moved_and_put_back(cluster, topic, tmp_path):
     plan, rollback = tmp_path / "plan.json", tmp_path / "rollback.json"
     before = {number: each["replicas"] for number, each in four.partitions(topic).items()}
     four.apus("cluster", "reassign", "plan", "--topic", topic, "--drain", "4", "--out", plan, "--rollback", rollback)
-    # A limit that nobody would keep is refused before anything moves.
-    refused = four.apus("cluster", "reassign", "apply", plan, "--wait", "--throttle", "100MB", check=False)
-    assert refused.returncode == 1 and "quotas are not enforced" in refused.stderr
-    assert {number: each["replicas"] for number, each in four.partitions(topic).items()} == before
     four.apus("cluster", "reassign", "apply", plan, "--wait")
     assert all(4 not in each["replicas"] for each in four.partitions(topic).values())
     assert "every partition of the plan" in four.apus("cluster", "reassign", "status", plan).stdout
@@ -155,6 +152,71 @@ def test_replicas_are_planned_moved_and_put_back(cluster, topic, tmp_path):
     done = four.apus("cluster", "reassign", "status", plan, check=False)
     assert done.returncode == 1 and "nothing moves it" in done.stderr
     assert "no reassignment" in four.apus("cluster", "reassign", "cancel", "--all").stdout
+
+
+def throttles(cluster, topic):
+    """What is set of KIP-73's configs on the topic and on each broker, by Kafka's own client."""
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic)]
+    resources += [ConfigResource(ConfigResource.Type.BROKER, str(node)) for node in cluster.nodes]
+    found = {}
+    # Of brokers it takes one for each call.
+    for resource in resources:
+        for name, entry in admin.describe_configs([resource])[resource].result(30).items():
+            if ".replication.throttled." in name and not entry.is_default:
+                found[(resource.name, name)] = entry.value
+    return found
+
+
+def test_a_move_is_throttled(cluster, topic, tmp_path):
+    four = cluster(4)
+    four.apus("topic", "create", topic, "--partitions", 1, "--replication-factor", 2, "--config", "flush.policy=os")
+    four.apus("produce", topic, input="".join(f"{number:05d}" + "x" * 1019 + "\n" for number in range(8_000)))
+    four.wait_replicated(topic)
+    now = four.partitions(topic)[0]["replicas"]
+    target = [now[0], next(node for node in four.nodes if node not in now)]
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"version": 1, "partitions": [{"topic": topic, "partition": 0, "replicas": target}]}))
+    began = time.monotonic()
+    four.apus("cluster", "reassign", "apply", plan, "--throttle", "1MB")
+    set_ = throttles(four, topic)
+    assert set_[(topic, "leader.replication.throttled.replicas")] == ",".join(f"0:{node}" for node in now)
+    assert set_[(topic, "follower.replication.throttled.replicas")] == f"0:{target[1]}"
+    assert {value for (_, name), value in set_.items() if name.endswith("rate")} <= {"1000000", "1048576"}
+    # Meanwhile what is in sync is as fast as ever.
+    slowest = 0
+    for _ in range(20):
+        sent = time.monotonic()
+        four.apus("produce", topic, input="y\n")
+        slowest = max(slowest, time.monotonic() - sent)
+    assert "under way" in four.apus("cluster", "reassign", "status", plan).stdout
+    assert throttles(four, topic) == set_, "a move that is under way keeps its limit"
+    four.wait_until(lambda: four.partitions(topic)[0]["replicas"] == target, "the move is complete", interval=0.2)
+    took = time.monotonic() - began
+    assert 5 < took < 25, f"8 MB at 1 MB/s took {took:.1f} s"
+    assert slowest < 2, f"a produce of one record took {slowest:.1f} s"
+    # As kafka-reassign-partitions.sh --verify: whoever looks at a finished plan takes the limit off.
+    four.apus("cluster", "reassign", "status", plan, "--preserve-throttles")
+    assert throttles(four, topic) == set_
+    four.apus("cluster", "reassign", "status", plan)
+    assert throttles(four, topic) == {}
+    print(f"8 MB at 1 MB/s took {took:.1f} s, the slowest produce meanwhile {slowest:.2f} s")
+
+
+def test_a_cancelled_move_loses_its_throttle(cluster, topic, tmp_path):
+    three = cluster(3)
+    three.apus("topic", "create", topic, "--partitions", 1, "--replication-factor", 1)
+    three.apus("produce", topic, input="".join(f"{number:05d}" + "x" * 1019 + "\n" for number in range(4_000)))
+    now = three.partitions(topic)[0]["replicas"]
+    plan = tmp_path / "plan.json"
+    target = [now[0] % 3 + 1]
+    plan.write_text(json.dumps({"version": 1, "partitions": [{"topic": topic, "partition": 0, "replicas": target}]}))
+    three.apus("cluster", "reassign", "apply", plan, "--throttle", "10KB")
+    assert throttles(three, topic)
+    three.apus("cluster", "reassign", "cancel", plan)
+    assert throttles(three, topic) == {} and three.partitions(topic)[0]["replicas"] == now
+    bad = three.apus("topic", "alter", topic, "--config", "leader.replication.throttled.replicas=0-1", check=False)
+    assert bad.returncode == 1 and "literal '*' or a list of replicas" in bad.stderr
 
 
 def test_a_broker_is_drained(cluster, topic):

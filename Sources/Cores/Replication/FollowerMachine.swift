@@ -196,6 +196,9 @@ package struct FollowerMachine<Token: Equatable & Sendable>: Sendable {
   /// Up to where this replica holds the log in the sense of its flush policy.
   package var durableEnd: Offset { self.log.durableEnd(self.settings.flushPolicy.durability) }
 
+  /// There is more to copy than what is produced now: it does not hold what the leader says is committed, or has not heard of it yet.
+  package var isBehind: Bool { self.leaderHighWatermark == .unknown || self.log.logEndOffset < self.leaderHighWatermark }
+
   /// What `replication-offset-checkpoint` is to hold.
   package var checkpointedHighWatermark: Offset { self.log.highWatermark }
 

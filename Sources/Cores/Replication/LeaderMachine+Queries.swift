@@ -23,6 +23,9 @@ extension LeaderMachine {
   }
 
   /// In the order of the assignment, as the controller committed it; the leader is always among them.
+  /// Whether the high watermark waits for this follower: it is in sync, or may be as soon as the proposal in flight is committed.
+  package func waits(for node: NodeID) -> Bool { self.followers.contains { $0.node == node && $0.countsForHighWatermark } }
+
   package var inSyncReplicas: [NodeID] {
     self.assignedReplicas.filter { node in node == self.node || self.followers.contains { $0.node == node && $0.isInSync } }
   }

@@ -135,6 +135,8 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
   package var count: Int { self.places.count }
   /// Whether an answer to this request is still awaited. If not, its partitions are not to be told of it.
   package func awaits(_ number: UInt64) -> Bool { self.inFlight == number || self.overtaken == number }
+  /// Whether a quota holds for any of them.
+  package var hasThrottled: Bool { !self.throttled.isEmpty }
   package var isIdle: Bool { self.places.isEmpty && self.inFlight == nil }
 
   /// When `timerFired` is due. Nil while only an answer, or a partition, can bring something to do.

@@ -47,11 +47,14 @@ package final class Broker<Env: Environment>: Sendable {
   let fetchers: ReplicaFetchers<Env>
   let doubts: LeaderDoubts<Env>
   let handover = ProduceHandover<Env>()
+  /// What this broker's leaders give to replicas that are being moved.
+  let leaderThrottle: ReplicationThrottle<Env>
   let metadata: MetadataSubscription
   /// Whether the partitions are loaded, and what waits for it.
   let loading = Mutex(LoadingState.notBegun)
   let departure = Mutex(Departure())
   let background: BackgroundWork<Env>
+  let directoryHealth = LogDirectoryHealth()
 
   /// Requests that wait now, for tests and for whoever wants to know.
   package var waitingFetchCount: Int { self.connectionWaits.count }
@@ -91,8 +94,11 @@ package final class Broker<Env: Environment>: Sendable {
     self.background = BackgroundWork(environment: environment)
     self.proposals = InSyncProposals(node: config.nodeID, environment: environment, deadlines: self.deadlines)
     self.doubts = LeaderDoubts(environment: environment, deadlines: self.deadlines, session: config.cluster.session)
+    let quota = ReplicationQuota.Settings(windowCount: config.replicationQuotaWindowCount, window: config.replicationQuotaWindow)
+    self.leaderThrottle = ReplicationThrottle(environment: environment, deadlines: self.deadlines, settings: quota)
     self.fetchers = ReplicaFetchers(
-      node: config.nodeID, environment: environment, deadlines: self.deadlines, settings: ReplicaFetcherSettings(config), events: events,
+      node: config.nodeID, environment: environment, deadlines: self.deadlines, settings: ReplicaFetcherSettings(config),
+      throttle: ReplicationThrottle(environment: environment, deadlines: self.deadlines, settings: quota), events: events,
       doubts: self.doubts)
     self.published = Mutex(Catalog(image: controller.image))
   }

@@ -33,6 +33,8 @@ package enum BrokerEvent: Sendable {
   /// The partition is not served. If it could not be opened because the disk refused, that is tried again; otherwise it stays so until
   /// the broker is started again.
   case partitionOffline(TopicPartition, cause: StorageError)
+  /// The disk of the log directory failed, and with it all its partitions. The controller is told, then the process ends.
+  case logDirectoryFailed(path: String, cause: StorageError)
   /// A partition that could not be opened has been opened after all.
   case partitionBackOnline(TopicPartition)
   /// A flush found no descriptor for its files and is tried again: said once until one succeeds.

@@ -224,6 +224,7 @@ extension ControllerDriver {
         // Decided on this very state: it is our own mistake, and the log has it already.
         fatalError("invariant broken: a decided record does not fit: \(error)")
       }
+      if case .brokerRegistrationChange(let change) = record, change.isFenced == true { active.fencingCauses[change.nodeID] = change.cause }
     }
     active.pending.append(
       Pending(endOffset: first + Int64(records.count), published: (active.machine.image, delta), answer: answer))

@@ -90,7 +90,6 @@ extension ControllerDriver {
     for effect in effects {
       switch effect {
       case .fence(let id, let epoch, let cause):
-        state.active?.fencingCauses[id] = cause
         self.decide(FenceBroker(nodeID: id, epoch: epoch, cause: cause), &state, &aftermath) { _ in }
       case .probe(let id, let epoch, _):
         guard let active = state.active else { continue }

@@ -81,7 +81,8 @@ extension ControllerEvent: CustomStringConvertible {
       case .processDead: "broker \(id) of epoch \(epoch) fenced: its process is dead"
       case .ownWish: "broker \(id) of epoch \(epoch) fenced: it asked for it"
       case .controlledShutdown: "broker \(id) of epoch \(epoch) fenced: it has shut down in an orderly way"
-      case nil: "broker \(id) of epoch \(epoch) fenced at its own wish"
+      case .directoriesFailed: "broker \(id) of epoch \(epoch) fenced: its log directory failed"
+      case nil: "broker \(id) of epoch \(epoch) fenced"
       }
     case .brokerUnfenced(let id, let epoch): "broker \(id) of epoch \(epoch) unfenced"
     case .brokerShutsDown(let id, let epoch): "broker \(id) of epoch \(epoch) is in controlled shutdown"

@@ -1,9 +1,12 @@
 import Base
 import Broker
 import Compression
+import Controller
 import Environment
+import Metadata
 import Model
 import NIOCore
+import Replication
 import Testing
 import VirtualWorld
 import Wire
@@ -217,7 +220,7 @@ struct ProduceTests {
     #expect(try node.consume("t") == ["a"])
   }
 
-  @Test("A failed sync: who waits is told, nothing more is taken, what was durable stays readable, and a restart heals")
+  @Test("A failed sync: who waits is told, the whole directory takes nothing more, what was durable stays readable, and a restart heals")
   func syncFailure() throws {
     let node = try TestNode()
     try node.createTopic("t")
@@ -232,9 +235,18 @@ struct ProduceTests {
     let beyond = try #require(try node.ask(fetchRequest("t", from: 1), version: 12).onlyPartition)
     #expect(beyond.errorCode == .kafkaStorageError)
     #expect(try node.ask(fetchRequest("t", from: 1), version: 5).onlyPartition?.errorCode == .notLeaderOrFollower)
-    #expect(try node.produce("other", ["fine"]).errorCode == .none)
+    // It is the directory's disk, and there is no other: the process ends, as Kafka's does.
+    #expect(try node.produce("other", ["fine?"]).errorCode == .kafkaStorageError)
+    #expect(node.events.all.filter { if case .logDirectoryFailed = $0 { true } else { false } }.count == 1)
+    #expect(node.events.contains { if case .failed(.membership(.directoriesFailed)) = $0 { true } else { false } })
+    #expect(!node.broker.lease.current.isLive(at: node.environment.now()))
+    let fencing = node.events.all.compactMap { event -> FencingCause? in
+      if case .controller(.brokerFenced(_, _, let cause)) = event { cause } else { nil }
+    }
+    #expect(fencing == [.directoriesFailed], "others would lead at once")
     let next = try node.killedAndRestarted()
     #expect(try next.consume("t").first == "kept")
+    #expect(try next.produce("other", ["fine"]).errorCode == .none)
     #expect(try next.produce("t", ["again"]).errorCode == .none)
   }
 

@@ -204,6 +204,22 @@ import Testing
     #expect(harness.image.partition(a)?.leader == NodeID(1))
   }
 
+  /// Kafka's brokers end then and are found dead; one that says so is fenced before that.
+  @Test func aBrokerWithoutADirectoryIsFenced() throws {
+    var (harness, epochs) = try self.cluster(2)
+    let id = try harness.createTopic("t", [1, 2])
+    try harness.heartbeat(1, epochs[1]!, fence: true, offline: [MachineHarness.directory(1)])
+    #expect(harness.image.partition(id)?.leader == NodeID(2))
+    #expect(harness.image.partition(id)?.inSyncReplicas == [NodeID(2)])
+    #expect(harness.image.partition(id)?.reason == .logDirectoryFailed)
+    #expect(harness.image.broker(NodeID(1))?.isFenced == true)
+    guard case .brokerRegistrationChange(let change)? = harness.log.last else { Issue.record("\(harness.log)"); return }
+    #expect(change.cause == .directoriesFailed)
+    // It does not come back by asking.
+    #expect(try harness.heartbeat(1, epochs[1]!, offline: [MachineHarness.directory(1)]).isFenced)
+    #expect(harness.image.broker(NodeID(1))?.isFenced == true)
+  }
+
   @Test func aBrokerSaysWhereItKeepsWhat() throws {
     var (harness, epochs) = try self.cluster(2)
     let second = KafkaUUID(high: 9, low: 9)

@@ -18,6 +18,17 @@ import Testing
     return try harness.run(request)[0].error?.code ?? .none
   }
 
+  /// There is nothing to copy and nothing to wait for: it is told as done, not as begun.
+  @Test func anotherOrder() throws {
+    var harness = try self.cluster()
+    let id = try harness.createTopic("t", [1, 2, 3])
+    #expect(try self.move(&harness, nodes(3, 1, 2)) == .none)
+    let partition = try #require(harness.image.partition(id))
+    #expect(partition.assignedReplicas == nodes(3, 1, 2) && !partition.isReassigning)
+    #expect(partition.leader == NodeID(1) && partition.reason == .reassignmentCompleted)
+    #expect(harness.machine.index.reassigning == [])
+  }
+
   @Test func fromBeginningToEnd() throws {
     var harness = try self.cluster()
     let id = try harness.createTopic("t", [1, 2, 3])

@@ -39,11 +39,12 @@ struct BrokerLifecycleTests {
   }
 
   private static func beat(
-    _ number: UInt64, _ offset: Int64, epoch: Int64 = 7, wantsFence: Bool = false, wantsShutdown: Bool = false
+    _ number: UInt64, _ offset: Int64, epoch: Int64 = 7, wantsFence: Bool = false, wantsShutdown: Bool = false, offline: [KafkaUUID] = []
   ) -> BrokerLifecycleEffect {
     .heartbeat(
       .init(
-        number: number, epoch: BrokerEpoch(epoch), metadataOffset: Offset(offset), wantsFence: wantsFence, wantsShutdown: wantsShutdown))
+        number: number, epoch: BrokerEpoch(epoch), metadataOffset: Offset(offset), wantsFence: wantsFence, wantsShutdown: wantsShutdown,
+        offlineDirectories: offline))
   }
 
   @Test("It registers, reads of itself, loads, asks to be unfenced and serves")
@@ -74,6 +75,54 @@ struct BrokerLifecycleTests {
     let renewed = story.at(135, .heartbeatEnded(5, .answered(.init(isFenced: false, session: .milliseconds(300)))))
     #expect(renewed == [], "a shorter session from here on does not take back what was granted")
     #expect(story.machine.lease.expiry == end)
+  }
+
+  private static let directory = KafkaUUID(high: 4, low: 2)
+
+  @Test("A log directory that failed: the lease ends at once, the controller is told, and then the process ends")
+  func failedDirectory() {
+    var story = Story.serving()
+    #expect(story.machine.lease.isLive(at: story.now))
+    let effects = story.at(50, .directoriesFailed([Self.directory]))
+    #expect(effects == [.leaseChanged(.none, isRevived: false), Self.beat(5, 7, wantsFence: true, offline: [Self.directory])])
+    #expect(story.at(51, .directoriesFailed([Self.directory])) == [], "once")
+    // The answer to a heartbeat of before gives nothing back.
+    #expect(story.at(60, .heartbeatEnded(5, .answered(.init(isFenced: true)))) == [.failed(.directoriesFailed)])
+    #expect(story.machine.phase == .failed && story.machine.nextDeadline == nil)
+  }
+
+  @Test("An answer to a heartbeat that was sent before the failure renews nothing")
+  func answerAfterFailure() {
+    var story = Story.serving()
+    #expect(story.at(140, .timerFired) == [Self.beat(5, 7)])
+    #expect(story.at(150, .directoriesFailed([Self.directory])).count == 2)
+    #expect(story.at(160, .heartbeatEnded(5, .answered(.init(isFenced: false)))) == [])
+    #expect(!story.machine.lease.isLive(at: story.now))
+    #expect(story.at(170, .heartbeatEnded(6, .answered(.init(isFenced: true)))).last == .failed(.directoriesFailed))
+  }
+
+  @Test("Nobody answers: the process ends all the same, soon")
+  func failedDirectoryUnheard() {
+    var story = Story.serving()
+    _ = story.at(50, .directoriesFailed([Self.directory]))
+    _ = story.at(60, .heartbeatEnded(5, .noAnswer))
+    while let deadline = story.machine.nextDeadline, story.machine.phase != .failed {
+      #expect(deadline <= .origin + .milliseconds(550))
+      _ = story.at((deadline - .origin).wholeMilliseconds, .timerFired)
+    }
+    #expect(story.machine.phase == .failed && story.now == .origin + .milliseconds(550))
+  }
+
+  @Test("Whoever is not registered has nobody to tell, and whoever is leaving leaves")
+  func failedDirectoryElsewhere() {
+    var early = Story()
+    _ = early.at(0, .started)
+    #expect(early.at(5, .directoriesFailed([Self.directory])) == [.failed(.directoriesFailed)])
+    var leaving = Story.serving()
+    _ = leaving.at(50, .shutDown(isControlled: true))
+    let effects = leaving.at(60, .directoriesFailed([Self.directory]))
+    #expect(effects == [.leaseChanged(.none, isRevived: false), Self.beat(6, 7, wantsShutdown: true, offline: [Self.directory])])
+    #expect(leaving.at(70, .heartbeatEnded(6, .answered(.init(isFenced: true, shouldShutDown: true)))) == [.left(.allowed)])
   }
 
   @Test("An earlier incarnation in the metadata is not itself")

@@ -302,15 +302,11 @@ private let acceptedGroups = [
     controller.quota.window.num int 11
     controller.quota.window.size.seconds int 1
     controller_mutation_rate double 2147483647.0
-    follower.replication.throttled.rate long 9223372036854775807
-    leader.replication.throttled.rate long 9223372036854775807
     max.connection.creation.rate int 2147483647
     producer_byte_rate long 9223372036854775807
     quota.window.num int 11
     quota.window.size.seconds int 1
     replica.alter.log.dirs.io.max.bytes.per.second long 9223372036854775807
-    replication.quota.window.num int 11
-    replication.quota.window.size.seconds int 1
     request_percentage double 2147483647.0
     """),
   AcceptedGroup(.accepted("this version does not act on it"), """

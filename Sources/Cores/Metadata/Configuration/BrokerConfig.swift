@@ -57,6 +57,9 @@ package struct BrokerConfig: Sendable, Hashable {
   package var replicaFetchBackoff: Duration
   package var replicaLagTimeMax: Duration
   package var replicaSocketTimeout: Duration
+  /// Over how many windows of which length throttled replication is limited.
+  package var replicationQuotaWindowCount: Int
+  package var replicationQuotaWindow: Duration
   /// Consumers are sent to a replica in their rack (KIP-392).
   package var readsByRack: Bool
 
@@ -109,6 +112,8 @@ package struct BrokerConfig: Sendable, Hashable {
     self.replicaFetchBackoff = try reader.duration("replica.fetch.backoff.ms")
     self.replicaLagTimeMax = try reader.duration("replica.lag.time.max.ms")
     self.replicaSocketTimeout = try reader.duration("replica.socket.timeout.ms")
+    self.replicationQuotaWindowCount = try reader.int("replication.quota.window.num")
+    self.replicationQuotaWindow = .seconds(try reader.int("replication.quota.window.size.seconds"))
     self.readsByRack = reader.text("replica.selector.class") == rackAwareSelector
     try reader.checkReplicaTimes(wait: self.replicaFetchWaitMax, lag: self.replicaLagTimeMax, socket: self.replicaSocketTimeout)
     self.topicDefaults = try layers.topicDefaults()

@@ -165,6 +165,14 @@ private let replicationConfigs: [ConfigDefinition] = [
     "How long a follower may lack records before it is no longer in sync, in milliseconds."),
   .broker("replica.socket.timeout.ms", .int, "30000", .atLeast(1),
     "How long a leader may take to answer a follower, in milliseconds. At least replica.fetch.wait.max.ms."),
+  .dynamic("leader.replication.throttled.rate", .long, "9223372036854775807", .atLeast(0),
+    "Bytes a second that this broker gives to replicas named by leader.replication.throttled.replicas while they are not in sync. "
+      + "Only set dynamically; in a file it has no effect."),
+  .dynamic("follower.replication.throttled.rate", .long, "9223372036854775807", .atLeast(0),
+    "Bytes a second that this broker copies for replicas named by follower.replication.throttled.replicas while they are not in sync. "
+      + "Only set dynamically; in a file it has no effect."),
+  .broker("replication.quota.window.num", .int, "11", .atLeast(1), "Windows over which the rate of throttled replication is taken."),
+  .broker("replication.quota.window.size.seconds", .int, "1", .atLeast(1), "Seconds in each of these windows."),
   .broker("replica.selector.class", .string, nil, .oneOf(replicaSelectors),
     "Which replica consumers read from: by default the leader, or one in their rack (RackAwareReplicaSelector, KIP-392)."),
 ]

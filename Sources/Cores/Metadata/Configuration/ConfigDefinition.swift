@@ -28,6 +28,8 @@ package enum ConfigValidator: Sendable, Hashable {
   case oneOf([String])
   /// Every element of a list is one of these.
   case elements([String])
+  /// `*`, or `partition:broker` pairs.
+  case throttledReplicas
 }
 
 /// One configuration key: what it is called, what it may hold, and what it means here.

@@ -33,6 +33,12 @@ package struct BrokerConfigLayers: Sendable, Hashable {
   /// The value that counts: of the strongest layer, else the default.
   func value(_ name: String) -> String? { self.settings(of: name).first?.value ?? ConfigRegistry.brokerConfig(name)?.defaultValue }
 
+  /// A rate of KIP-73 in bytes a second, which only what was set dynamically counts for; nil: no limit.
+  package func throttledRate(_ name: String) -> Int64? {
+    guard let value = (self.dynamicBroker[name] ?? self.dynamicDefault[name]).flatMap({ Int64(trimmed($0)) }) else { return nil }
+    return value == .max ? nil : max(0, value)
+  }
+
   /// What a topic without an override gets for a topic config, and which layer says so.
   func topicDefault(_ definition: ConfigDefinition) throws(ConfigError) -> (value: String?, source: ConfigSource) {
     for synonym in ConfigRegistry.synonyms(ofTopicConfig: definition.name) {

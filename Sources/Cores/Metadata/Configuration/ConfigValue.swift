@@ -55,13 +55,19 @@ extension ConfigDefinition {
     switch self.validator {
     case .range(let bounds): range = bounds
     case .atLeast(let low): range = low...Int64.max
-    case .any, .fraction, .oneOf, .elements: return
+    case .any, .fraction, .oneOf, .elements, .throttledReplicas: return
     }
     if value < range.lowerBound { throw self.invalid(text, "Value must be at least \(range.lowerBound)") }
     if value > range.upperBound { throw self.invalid(text, "Value must be no more than \(range.upperBound)") }
   }
 
   private func checkElements(_ text: String) throws(ConfigError) {
+    if self.validator == .throttledReplicas, ThrottledReplicas(text) == nil {
+      throw self.invalid(
+        text,
+        "\(self.name) must be the literal '*' or a list of replicas in the following format: "
+          + "[partitionId]:[brokerId],[partitionId]:[brokerId],...")
+    }
     guard case .elements(let allowed) = self.validator else { return }
     for element in configList(text) where !allowed.contains(element) {
       throw self.invalid(element, "String must be one of: \(allowed.joined(separator: ", "))")

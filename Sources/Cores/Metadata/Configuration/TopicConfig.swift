@@ -49,6 +49,9 @@ package struct TopicConfig: Sendable, Hashable {
   package var segmentJitter: Duration = .zero
   package var segmentAge: Duration = .milliseconds(604_800_000)
   package var uncleanLeaderElection = false
+  /// Replicas that the leaders' and the followers' replication quota hold for.
+  package var throttledLeaders = ThrottledReplicas.none
+  package var throttledFollowers = ThrottledReplicas.none
 
   /// Kafka's defaults.
   package init() {}
@@ -144,7 +147,9 @@ package struct TopicConfig: Sendable, Hashable {
     case "flush.policy": self.flushPolicy = FlushPolicy(rawValue: text) ?? .fsync
     case "message.timestamp.type": self.timestampType = TimestampType(rawValue: text) ?? .createTime
     case "records.validation": self.recordsValidation = RecordsValidation(rawValue: text) ?? .records
-    default: break  // throttled replicas: of no effect without replication
+    case "follower.replication.throttled.replicas": self.throttledFollowers = ThrottledReplicas(text) ?? .none
+    case "leader.replication.throttled.replicas": self.throttledLeaders = ThrottledReplicas(text) ?? .none
+    default: break
     }
   }
 }

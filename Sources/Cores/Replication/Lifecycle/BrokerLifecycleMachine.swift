@@ -8,6 +8,7 @@ package import Model
 /// registering --epoch--> catching up --knows itself--> loading --loaded--> fenced <--answers--> unfenced
 ///      ^                                                                      |                     |
 ///      +------------------- the registration is not the present one ----------+---------------------+
+///              a log directory failed, from anywhere --> the controller is told --> failed
 ///                                              shutDown, from anywhere --> leaving --may go, or enough waited--> left
 /// ```
 ///
@@ -34,6 +35,7 @@ package struct BrokerLifecycleMachine: Sendable {
     var sentAt: Instant
     var metadataOffset: Offset
     var wasAskedToShutDown: Bool
+    var toldOfFailure: Bool
   }
 
   /// Everything up to it is applied to the partitions.
@@ -57,6 +59,9 @@ package struct BrokerLifecycleMachine: Sendable {
   private var answeredNumber: UInt64 = 0
 
   private var leaving: Leaving?
+  private var offlineDirectories: [KafkaUUID] = []
+  /// When to end, whether or not the controller has heard of what failed.
+  private var failureNoticeEnd: Instant?
 
   private enum Loading: Sendable, Equatable { case notBegun, underWay, done }
 
@@ -98,6 +103,7 @@ package struct BrokerLifecycleMachine: Sendable {
       if self.registerAt != nil { self.registerAt = now }
       if self.beatAt != nil { self.beatAt = now }
       (self.registrationFailures, self.beatFailures) = (0, 0)
+    case .directoriesFailed(let directories): self.noteFailed(directories, now, into: &effects)
     case .shutDown(let isControlled): self.beginLeaving(isControlled, now, into: &effects)
     case .timerFired: break
     }
@@ -114,6 +120,7 @@ package struct BrokerLifecycleMachine: Sendable {
     consider(self.registrationDeadline)
     consider(self.leaving?.deadline)
     consider(self.leaving?.silenceEnd)
+    consider(self.failureNoticeEnd)
     return next
   }
 
@@ -126,6 +133,7 @@ package struct BrokerLifecycleMachine: Sendable {
     if let deadline = self.registrationDeadline, deadline <= now {
       return self.fail(.registrationTimedOut(self.lastRefusal ?? .noAnswer), into: &effects)
     }
+    if let end = self.failureNoticeEnd, end <= now { return self.fail(.directoriesFailed, into: &effects) }
     if let leaving = self.leaving {
       if leaving.deadline <= now { return self.leave(.timedOut, into: &effects) }
       if leaving.silenceEnd <= now { return self.leave(.noController, into: &effects) }
@@ -215,9 +223,12 @@ package struct BrokerLifecycleMachine: Sendable {
     let wantsShutdown = self.leaving != nil
     let heartbeat = BrokerLifecycleHeartbeat(
       number: self.nextNumber(), epoch: self.epoch, metadataOffset: self.metadataOffset,
-      wantsFence: !wantsShutdown && !(self.loading == .done && self.knowsItself), wantsShutdown: wantsShutdown)
+      wantsFence: !wantsShutdown && (!self.offlineDirectories.isEmpty || !(self.loading == .done && self.knowsItself)),
+      wantsShutdown: wantsShutdown, offlineDirectories: self.offlineDirectories)
     self.beats.append(
-      Beat(number: heartbeat.number, sentAt: now, metadataOffset: self.metadataOffset, wasAskedToShutDown: wantsShutdown))
+      Beat(
+        number: heartbeat.number, sentAt: now, metadataOffset: self.metadataOffset, wasAskedToShutDown: wantsShutdown,
+        toldOfFailure: !self.offlineDirectories.isEmpty))
     self.beatAt = now + (wantsShutdown ? self.settings.leavingInterval : self.settings.heartbeatInterval)
     effects.append(.heartbeat(heartbeat))
   }
@@ -234,6 +245,7 @@ package struct BrokerLifecycleMachine: Sendable {
       effects.append(.event(.registrationLost(error)))
       self.endLease(into: &effects)
       if self.leaving != nil { return self.leave(.notRegistered, into: &effects) }
+      if !self.offlineDirectories.isEmpty { return self.fail(.directoriesFailed, into: &effects) }
       self.becomeRegistering(now)
     case .refused(let error): effects.append(.event(.heartbeatRefused(error)))
     case .answered(let answer):
@@ -241,6 +253,7 @@ package struct BrokerLifecycleMachine: Sendable {
       self.leaving?.silenceEnd = now + self.settings.leavingSilenceMax
       guard beat.number > self.answeredNumber else { return }
       self.answeredNumber = beat.number
+      if beat.toldOfFailure, self.leaving == nil { return self.fail(.directoriesFailed, into: &effects) }
       if beat.wasAskedToShutDown, answer.shouldShutDown {
         self.endLease(into: &effects)
         return self.leave(.allowed, into: &effects)
@@ -265,7 +278,7 @@ package struct BrokerLifecycleMachine: Sendable {
     self.isFenced = false
     if self.phase == .fenced { self.phase = .unfenced }
     // Before the partitions follow the metadata there is nothing to serve, whatever the controller says.
-    guard self.phase == .unfenced || self.phase == .leaving else { return }
+    guard self.phase == .unfenced || self.phase == .leaving, self.offlineDirectories.isEmpty else { return }
     self.renewLease(from: beat.sentAt, answer.session ?? self.settings.session, now, into: &effects)
     if !self.hasServed, self.phase == .unfenced {
       self.hasServed = true
@@ -287,6 +300,26 @@ package struct BrokerLifecycleMachine: Sendable {
     if self.lease == .none { return }
     self.lease.revoke()
     effects.append(.leaseChanged(self.lease, isRevived: false))
+  }
+
+  // MARK: - Failed directories
+
+  /// Nothing is acknowledged any more. The controller is told, so that others lead at once, and why is known; then the process ends, as
+  /// Kafka's does when its last directory fails. One that is leaving anyway goes on with that.
+  private mutating func noteFailed(
+    _ directories: [KafkaUUID], _ now: Instant, into effects: inout [BrokerLifecycleEffect]
+  ) {
+    if self.phase == .idle || self.isOver || !self.offlineDirectories.isEmpty { return }
+    self.offlineDirectories = directories
+    self.endLease(into: &effects)
+    if self.leaving != nil {
+      self.beatAt = now
+    } else if self.epoch == .unknown {
+      self.fail(.directoriesFailed, into: &effects)
+    } else {
+      self.failureNoticeEnd = now + self.settings.failureNoticeMax
+      self.beatAt = now
+    }
   }
 
   // MARK: - Leaving

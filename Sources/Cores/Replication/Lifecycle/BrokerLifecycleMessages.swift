@@ -22,6 +22,8 @@ package struct BrokerLifecycleSettings: Sendable, Hashable {
   package var leavingSilenceMax: Duration = .seconds(3)
   /// Heartbeats whose outcome is not known; with more, the next waits.
   package var beatsInFlightMax = 8
+  /// How long a broker whose log directory failed waits for the controller to have heard of it.
+  package var failureNoticeMax: Duration = .milliseconds(500)
 
   package init(session: Duration, heartbeatInterval: Duration, registrationTimeout: Duration) {
     (self.session, self.heartbeatInterval) = (session, heartbeatInterval)
@@ -56,6 +58,8 @@ package enum BrokerLifecycleInput: Sendable, Hashable {
   case metadataApplied(Offset, knownEpoch: BrokerEpoch?)
   /// What `load` asked for is done.
   case partitionsLoaded
+  /// Log directories failed, and with them everything that this broker holds (KIP-858).
+  case directoriesFailed([KafkaUUID])
   /// There is another active controller, or another way to it.
   case controllerChanged
   /// The process wants to end; `isControlled`: others are to take over first.
@@ -95,9 +99,14 @@ package struct BrokerLifecycleHeartbeat: Sendable, Hashable {
   package var metadataOffset: Offset
   package var wantsFence: Bool
   package var wantsShutdown: Bool
-  package init(number: UInt64, epoch: BrokerEpoch, metadataOffset: Offset, wantsFence: Bool, wantsShutdown: Bool) {
+  /// Log directories that failed since the broker registered.
+  package var offlineDirectories: [KafkaUUID]
+  package init(
+    number: UInt64, epoch: BrokerEpoch, metadataOffset: Offset, wantsFence: Bool, wantsShutdown: Bool,
+    offlineDirectories: [KafkaUUID] = []
+  ) {
     (self.number, self.epoch, self.metadataOffset) = (number, epoch, metadataOffset)
-    (self.wantsFence, self.wantsShutdown) = (wantsFence, wantsShutdown)
+    (self.wantsFence, self.wantsShutdown, self.offlineDirectories) = (wantsFence, wantsShutdown, offlineDirectories)
   }
 }
 
@@ -155,4 +164,6 @@ package enum BrokerLifecycleFailure: Error, Sendable, Hashable {
   case registrationRefused(ErrorCode)
   /// `initial.broker.registration.timeout.ms` has passed.
   case registrationTimedOut(RegistrationRefusal)
+  /// There is no log directory left to serve from.
+  case directoriesFailed
 }

@@ -166,9 +166,10 @@ final class BrokerMembership<Env: Environment>: Sendable {
   }
 
   private func beat(_ heartbeat: BrokerLifecycleHeartbeat) {
-    let request = BrokerHeartbeatRequest(
+    var request = BrokerHeartbeatRequest(
       brokerId: self.identity.nodeID.rawValue, brokerEpoch: heartbeat.epoch.rawValue,
       currentMetadataOffset: heartbeat.metadataOffset.rawValue, wantFence: heartbeat.wantsFence, wantShutDown: heartbeat.wantsShutdown)
+    request.offlineLogDirs = heartbeat.offlineDirectories
     // An answer that comes later than a session is of no use, and its connection may lead nowhere.
     self.channel.call(request, timeout: self.state.withLock { $0.machine.settings.session }) { result in
       let outcome: BeatOutcome =

@@ -18,6 +18,9 @@ struct FetchRead<File: DiskFile>: Sendable {
   /// For a follower: where the leader's log ended, and whether it does not know the high watermark or the log start.
   var logEndOffset = Offset.unknown
   var owesOffsets = false
+  /// For a follower that is not in sync: what of the records counts against the quota, and whether there are some that it holds back.
+  var throttledByteCount = 0
+  var isHeldBack = false
 
   var byteCount: Int { self.slice?.byteCount ?? 0 }
   /// Whether the answer must go out now, whatever it is waiting for.

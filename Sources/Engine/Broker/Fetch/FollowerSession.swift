@@ -23,6 +23,8 @@ final class FollowerSession<Env: Environment>: Expirable {
     var isPosition = true
     /// It is dirty because the leader's machine woke it.
     var isWoken = false
+    /// It is in `heldBack`.
+    var isHeldBack = false
   }
   private struct Request: Sendable {
     var number: UInt64
@@ -46,6 +48,9 @@ final class FollowerSession<Env: Environment>: Expirable {
     var told: [Int] = []
     /// They have records, but fewer than `minBytes` all together.
     var held: [Int] = []
+    /// They have records that the replication quota holds back, until it is free again.
+    var heldBack: [Int] = []
+    var awaitsQuota = false
     var request: Request?
     var lastNumber: UInt64 = 0
     /// A thread looks at the dirty ones.
@@ -197,6 +202,10 @@ final class FollowerSession<Env: Environment>: Expirable {
           break
         }
         let read = self.read(look, request, left: left, isFirst: byteCount == 0)
+        if read.isHeldBack, !request.isFull, !read.hasNews {
+          self.awaitQuota(look, from: read.logEndOffset)
+          continue
+        }
         guard request.isFull || read.hasNews else {
           // Woken for nothing: another connection of the same follower waits in this one's place. Two must not wake each other for ever.
           if look.isWoken { self.leave(look) } else { self.watch(look, from: look.target.interest.fetchOffset) }
@@ -291,6 +300,32 @@ final class FollowerSession<Env: Environment>: Expirable {
     if !isWanted { partition.cancelFetch(.follower(self, look.slot)) }
   }
 
+  // MARK: - The quota
+
+  /// There is more for the follower than it may get now.
+  private func awaitQuota(_ look: Look, from end: Offset) {
+    self.watch(look, from: end)
+    let isFirst = self.state.withLock { state in
+      guard !state.isOver, state.slots[look.slot]?.isHeldBack == false else { return false }
+      state.slots[look.slot]?.isHeldBack = true
+      state.heldBack.append(look.slot)
+      defer { state.awaitsQuota = true }
+      return !state.awaitsQuota
+    }
+    if isFirst { self.broker.leaderThrottle.whenFree { [weak self] in self?.quotaIsFree() } }
+  }
+
+  private func quotaIsFree() {
+    self.state.withLock { state in
+      for slot in state.heldBack where slot < state.slots.count {
+        state.slots[slot]?.isHeldBack = false
+        Self.soil(slot, &state)
+      }
+      (state.heldBack, state.awaitsQuota) = ([], false)
+    }
+    self.look()
+  }
+
   private enum Decision {
     case goOn
     /// - held: what was read waits for more.
@@ -323,6 +358,8 @@ final class FollowerSession<Env: Environment>: Expirable {
     var response = FetchResponse()
     response.sessionId = self.id
     if isEmpty { return request.exchange.respond(response) }
+    let throttled = reads.reduce(0) { $0 + $1.throttledByteCount }
+    if throttled > 0 { _ = self.broker.leaderThrottle.record(throttled) }
     var reads = reads
     let targets = looks.map(\.target)
     let copies = self.broker.copySmall(&reads, targets)

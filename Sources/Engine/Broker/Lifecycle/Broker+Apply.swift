@@ -20,6 +20,7 @@ extension Broker {
   private func change(to image: MetadataImage, _ delta: MetadataDelta) {
     let catalog = self.catalog
     if !delta.changedBrokers.isEmpty { self.fetchers.update(image.brokers, listener: self.config.interBrokerListenerName) }
+    if delta.changedConfigs.contains(where: { self.concernsThisBroker($0) }) { self.limitReplication(image) }
     var changes: [KafkaUUID: [PartitionID]] = [:]
     for partition in delta.changedPartitions { changes[partition.topicID, default: []].append(partition.partition) }
     let reconfigured = self.reconfiguredTopics(image, delta)
@@ -53,13 +54,17 @@ extension Broker {
       switch resource.kind {
       case .topic:
         if let id = image.topicID(resource.name) { topics.insert(id) }
-      case .broker where resource.name.isEmpty || Int32(resource.name) == self.config.nodeID.rawValue:
+      case .broker where self.concernsThisBroker(resource):
         // Any topic may inherit it.
         topics.formUnion(image.topicsByName.map(\.id))
       case .broker, .brokerLogger, .clientMetrics, .group: break
       }
     }
     return topics
+  }
+
+  private func concernsThisBroker(_ resource: ConfigResource) -> Bool {
+    resource.kind == .broker && (resource.name.isEmpty || Int32(resource.name) == self.config.nodeID.rawValue)
   }
 
   /// Carries out the changes of the topic's partitions. Returns the topic as it is now if another object has to stand for it.
@@ -178,7 +183,8 @@ extension Broker {
   private var surroundings: PartitionSurroundings<Env> {
     PartitionSurroundings(
       node: self.config.nodeID, environment: self.environment, syncer: self.syncer, deadlines: self.deadlines, lease: self.lease,
-      leaseWaits: self.leaseWaits, proposals: self.proposals, fetchers: self.fetchers, events: self.events)
+      leaseWaits: self.leaseWaits, proposals: self.proposals, fetchers: self.fetchers, leaderThrottle: self.leaderThrottle,
+      directoryHealth: self.directoryHealth, events: self.events)
   }
 
   private func delete(_ topic: TopicImage, _ catalog: Catalog<Env>) {
@@ -254,7 +260,8 @@ extension Broker {
         retentionBytes: config.cleanupPolicy.contains(.delete) ? config.retentionBytes : nil,
         retentionAge: config.cleanupPolicy.contains(.delete) ? config.retention : nil, fileDeleteDelay: config.fileDeleteDelay,
         producerIDExpiration: self.config.producerIDExpiration, holdsUnsyncedFiles: config.flushPolicy == .fsync),
-      leader: self.leaderSettings(config), follower: self.followerSettings(config), flushInterval: config.flushInterval)
+      leader: self.leaderSettings(config), follower: self.followerSettings(config), flushInterval: config.flushInterval,
+      throttledLeaders: config.throttledLeaders, throttledFollowers: config.throttledFollowers)
   }
 
   func randomID() -> KafkaUUID {

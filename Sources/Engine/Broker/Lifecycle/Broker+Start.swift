@@ -77,6 +77,7 @@ extension Broker {
       logLevels: logLevels)
     itself.set(broker)
     broker.connect(to: channel)
+    broker.directoryHealth.onFailure { [weak broker] in broker?.directoryFailed($0) }
     return broker
   }
 
@@ -205,6 +206,7 @@ extension Broker {
       .logDirectoryOpened(
         path: self.logDirectory.path, partitionCount: present.count, wasClosedCleanly: self.logDirectory.wasClosedCleanly))
     self.fetchers.update(image.brokers, listener: self.config.interBrokerListenerName)
+    self.limitReplication(image)
     PartitionLoading(broker: self, image: image, present: present, unreadable: unreadable).start { topics in
       self.attach(after: image.offset, topics, image)
       self.finishLoading(.done)

@@ -20,6 +20,7 @@ package enum BrokerStartError: Error, Sendable, CustomStringConvertible {
     case .controller(let error): error.description
     case .identity(let reason): reason
     case .membership(.registrationRefused(let error)): "the controller refused this broker: \(error)"
+    case .membership(.directoriesFailed): "its log directory failed, and there is no other to serve from"
     case .membership(.registrationTimedOut(.noAnswer)):
       "no active controller answered within initial.broker.registration.timeout.ms"
     case .membership(.registrationTimedOut(.error(let error))):

@@ -5,10 +5,10 @@ import Synchronization
 /// One sync of a partition covers everything appended to it before the sync began, whoever appended it.
 final class LogDirectorySyncer<Env: Environment>: Sendable {
   private struct State: Sendable {
-    /// In the order in which they asked, each once: `wantingIDs` are the same. A partition asks again after its flush has begun, when
-    /// its `flush.ms` is over, and when a flush that was put off is due.
-    var wanting: [Partition<Env>] = []
-    var wantingIDs: Set<ObjectIdentifier> = []
+    /// In the order in which they asked, each once: `places` says where. A partition asks again after its flush has begun, when its
+    /// `flush.ms` is over, when a segment is full, and when a flush that was put off is due.
+    var wanting: [(partition: Partition<Env>, sealedOnly: Bool)] = []
+    var places: [ObjectIdentifier: Int] = [:]
     var isRunning = false
   }
   private let environment: Env
@@ -21,9 +21,15 @@ final class LogDirectorySyncer<Env: Environment>: Sendable {
     self.lane = .sync(logDirectory: index)
   }
 
-  func request(_ partition: Partition<Env>) {
+  /// - Parameter sealedOnly: of closed segments, as nobody waits for the rest.
+  func request(_ partition: Partition<Env>, sealedOnly: Bool = false) {
     let mustBegin = self.state.withLock { state in
-      if state.wantingIDs.insert(ObjectIdentifier(partition)).inserted { state.wanting.append(partition) }
+      if let place = state.places[ObjectIdentifier(partition)] {
+        if !sealedOnly { state.wanting[place].sealedOnly = false }
+      } else {
+        state.places[ObjectIdentifier(partition)] = state.wanting.count
+        state.wanting.append((partition, sealedOnly))
+      }
       defer { state.isRunning = true }
       return !state.isRunning
     }
@@ -34,11 +40,11 @@ final class LogDirectorySyncer<Env: Environment>: Sendable {
     let batch = self.state.withLock { state in
       defer {
         state.wanting = []
-        state.wantingIDs.removeAll(keepingCapacity: true)
+        state.places.removeAll(keepingCapacity: true)
       }
       return state.wanting
     }
-    for partition in batch { partition.flush() }
+    for (partition, sealedOnly) in batch { partition.flush(sealedOnly: sealedOnly) }
     let mustGoOn = self.state.withLock { state in
       state.isRunning = !state.wanting.isEmpty
       return state.isRunning

@@ -20,16 +20,26 @@ extension Partition {
     }
   }
 
-  /// Makes everything appended so far durable and tells who waits for it. Blocks: on the sync lane of the log's directory.
-  func flush() {
+  /// A segment is full. Where nobody asks for flushes it is synced in the background, as in Kafka, and the recovery point moves behind it:
+  /// a start after a crash reads what was appended since, not all that the process ever wrote.
+  func segmentClosed(_ state: borrowing State) {
+    if state.settings.leader.flushPolicy.durability == .written { self.surroundings.syncer.request(self, sealedOnly: true) }
+  }
+
+  /// Makes everything appended so far durable, or all but the active segment, and tells who waits for it. Blocks: on the sync lane of the
+  /// log's directory.
+  func flush(sealedOnly: Bool = false) {
     do throws(StorageError) {
       let ticket = try self.state.withLock { state throws(StorageError) in
-        var none = Effects()
-        self.handle(Machine.Input.flushBegan, &state, &none)
-        if state.follower != nil { self.handle(Follower.Input.flushBegan, &state, &none) }
+        if !sealedOnly {
+          var none = Effects()
+          self.handle(Machine.Input.flushBegan, &state, &none)
+          if state.follower != nil { self.handle(Follower.Input.flushBegan, &state, &none) }
+        }
         // Closed or deleted since it was asked for: whoever did that has seen to what was appended.
-        return state.log.state == .online ? try state.log.beginFlush() : nil
+        return state.log.state == .online ? try state.log.beginFlush(sealedOnly: sealedOnly) : nil
       }
+      if sealedOnly, ticket == nil { return }
       do throws(DiskError) { try ticket?.run() } catch { throw StorageError.disk(error) }
       self.step { state, effects in
         state.isFlushDeferred = false
@@ -41,8 +51,25 @@ extension Partition {
           self.handle(Machine.Input.flushed(upTo: offset), &state, &effects)
         }
       }
+      if sealedOnly { self.scheduleCheckpoint() }
     } catch {
       if error.isTransient { self.deferFlush(error) } else { self.fail(error) }
+    }
+  }
+
+  /// The next checkpoint of the directory writes the point down; one that cannot be made is made by the next of all partitions.
+  private func scheduleCheckpoint() {
+    let isFirst = self.state.withLock { state in
+      defer { state.isCheckpointScheduled = true }
+      return !state.isCheckpointScheduled
+    }
+    guard isFirst else { return }
+    self.environment.submit(to: .background) { [weak self] in
+      guard let self else { return }
+      self.state.withLock { $0.isCheckpointScheduled = false }
+      do throws(StorageError) { try self.checkpoint() } catch {
+        if !self.hasFailed { self.events.record(.backgroundWorkFailed(what: "the checkpoint of \(self.topicPartition)", cause: error)) }
+      }
     }
   }
 

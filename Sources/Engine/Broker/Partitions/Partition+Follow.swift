@@ -58,23 +58,23 @@ extension Partition {
     }
     guard isFirst else { return }
     while true {
-      let (effects, leader, epoch) = self.state.withLock { state in
+      let (effects, leader, epoch, isThrottled) = self.state.withLock { state in
         let effects = state.outbox
         state.outbox = []
         if effects.isEmpty { state.isDelivering = false }
-        return (effects, state.follower?.leader ?? .none, state.follower?.epoch ?? .unknown)
+        return (effects, state.follower?.leader ?? .none, state.follower?.epoch ?? .unknown, state.isHeldToQuota)
       }
       if effects.isEmpty { return }
-      for effect in effects { self.perform(effect, leader: leader, epoch: epoch) }
+      for effect in effects { self.perform(effect, leader: leader, epoch: epoch, isThrottled: isThrottled) }
     }
   }
 
-  private func perform(_ effect: Follower.Effect, leader: NodeID, epoch: LeaderEpoch) {
+  private func perform(_ effect: Follower.Effect, leader: NodeID, epoch: LeaderEpoch, isThrottled: Bool) {
     switch effect {
     case .fetch(let position, let notBefore):
       // One of an earlier leader is followed by another for the present one.
       guard position.currentLeaderEpoch == epoch else { return }
-      self.surroundings.fetchers.ready(self, leader: leader, position, notBefore: notBefore)
+      self.surroundings.fetchers.ready(self, leader: leader, position, notBefore: notBefore, isThrottled: isThrottled)
     case .stopFetching: self.surroundings.fetchers.remove(self)
     case .truncate, .restart: self.environment.submit(to: .background) { self.cut() }
     case .askLeaderOffsets(let asked, let notBefore):
@@ -100,14 +100,18 @@ extension Partition {
       // The leader's log may begin in the middle of a batch. One that holds what we ask for begins there for us.
       answer.records = .init(baseOffset: min(max(range.lowerBound, position.fetchOffset), range.upperBound), endOffset: range.upperBound)
     }
-    self.step { state, effects in
+    let copied = self.step { state, effects -> Int in
+      // By what this very answer says of the leader, as Kafka.
+      let counts = state.isThrottledFollower && !state.isInSync && position.fetchOffset < answer.highWatermark
       if data.divergingEpoch.endOffset >= 0 {
         let end = EpochEnd(epoch: LeaderEpoch(data.divergingEpoch.epoch), endOffset: Offset(data.divergingEpoch.endOffset))
         let own = state.log.endOffset(for: end.epoch).map { EpochEnd(epoch: $0.epoch, endOffset: $0.endOffset) }
         answer.divergence = .init(leaderEnd: end, ownEnd: own)
       }
       self.handle(Follower.Input.answered(answer), &state, &effects, records: records)
+      return counts ? records?.readableBytes ?? 0 : 0
     }
+    if copied > 0 { self.surroundings.fetchers.copied(copied) }
   }
 
   /// The offsets of the whole batches in `bytes`; nil if there is none.
@@ -137,6 +141,7 @@ extension Partition {
       if appended == nil { return .appendFailed(.corruptMessage) }
       state.isRefusingAppends = false
       if let interval = state.settings.flushInterval { self.scheduleFlush(after: interval, &state) }
+      if appended?.didRoll == true { self.segmentClosed(state) }
       return .appended(endOffset: state.log.logEndOffset, lastEpoch: Self.lastEpoch(state.log))
     } catch {
       if state.log.state != .online {

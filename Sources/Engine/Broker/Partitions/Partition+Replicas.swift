@@ -44,11 +44,15 @@ extension Partition {
       // Beyond our end, and no epoch that tells where the logs part.
       if interest.fetchOffset > state.log.logEndOffset { return FetchRead(.offsetOutOfRange) }
       if isPosition { self.handle(Machine.Input.followerFetched(fetch), &state, &effects) }
+      let isThrottled = state.isThrottledLeader && !state.leader.waits(for: replica.node)
+      read.isHeldBack =
+        isThrottled && interest.fetchOffset < state.log.logEndOffset && self.surroundings.leaderThrottle.isExceeded
+      let end = read.isHeldBack ? interest.fetchOffset : state.log.logEndOffset
       do throws(StorageError) {
-        let slice = try state.log.read(
-          from: interest.fetchOffset, maxBytes: maxBytes, upTo: state.log.logEndOffset, minOneBatch: takesOversizedBatch)
+        let slice = try state.log.read(from: interest.fetchOffset, maxBytes: maxBytes, upTo: end, minOneBatch: takesOversizedBatch)
         if state.isRefusingReads { state.isRefusingReads = false }
         if let file = slice.file { read.slice = FileSlice(file: file, position: slice.position, byteCount: slice.byteCount) }
+        if isThrottled { read.throttledByteCount = read.byteCount }
       } catch {
         if !Self.isExpected(error), Self.isNews(error, &state) { failure = error }
         return FetchRead(error.errorCode)

@@ -57,6 +57,7 @@ extension Partition {
   }
 
   private func follow(_ registration: PartitionRegistration, _ state: inout State, _ effects: inout Effects) -> BrokerEvent? {
+    state.isInSync = registration.inSyncReplicas.contains(self.node)
     // Also a machine that has resigned hears of it, since it knows who leads instead.
     self.handle(Machine.Input.registrationChanged(registration), &state, &effects)
     if state.follower == nil {

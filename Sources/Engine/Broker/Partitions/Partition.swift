@@ -15,6 +15,9 @@ struct PartitionSettings: Sendable {
   var follower: FollowerSettings
   /// `flush.ms`; nil is never.
   var flushInterval: Duration?
+  /// Replicas of the topic that a replication quota holds for (KIP-73).
+  var throttledLeaders = ThrottledReplicas.none
+  var throttledFollowers = ThrottledReplicas.none
 }
 
 /// One replica of a partition: its log, the machine of its role and who waits, behind one lock.
@@ -42,6 +45,11 @@ final class Partition<Env: Environment>: Sendable {
     /// When the leader's timer is set for.
     var armedFor: Instant?
     var settings: PartitionSettings
+    /// The replication quotas hold for this replica, as a leader and as a follower, while it or the follower is not in sync.
+    var isThrottledLeader = false
+    var isThrottledFollower = false
+    /// The controller counts this follower as in sync.
+    var isInSync = false
     var isFlushScheduled = false
     /// The last append was refused by the disk; said once until one succeeds.
     var isRefusingAppends = false
@@ -51,12 +59,16 @@ final class Partition<Env: Environment>: Sendable {
     var isFlushDeferred = false
     /// A timer is set that asks for the flush that was put off.
     var isFlushRetryScheduled = false
+    /// The recovery point is about to be moved behind what was synced in the background.
+    var isCheckpointScheduled = false
 
     /// Up to where this replica may show the log to consumers.
     var highWatermark: Offset { self.follower?.log.highWatermark ?? self.leader.highWatermark }
     /// Whether this broker leads or follows: while it does, nothing ends that waits here.
     var isInService: Bool { self.log.state == .online && !self.hasFailed && (self.follower != nil || self.leader.resignation == nil) }
     /// The log's disk failed: there is no way back into service.
+    /// What is copied here counts against the quota.
+    var isHeldToQuota: Bool { self.isThrottledFollower && !self.isInSync && self.follower?.isBehind == true }
     var hasFailed: Bool { self.leader.resignation == .kafkaStorageError || self.follower?.phase == .failed }
   }
 
@@ -102,6 +114,7 @@ final class Partition<Env: Environment>: Sendable {
     leader.handle(.resigned(.notLeaderOrFollower), now: now, lease: .none, into: &none)
     let follower = Follower(node: surroundings.node, settings: settings.follower, log: positions, lastEpoch: Self.lastEpoch(log))
     self.state = Mutex(State(log: log, leader: leader, follower: follower, settings: settings))
+    self.state.withLock { self.throttle(&$0) }
     #if APUS_MUTANTS
       let mutant = surroundings.environment.mutant.flatMap { Mutant(rawValue: $0) }
       self.state.withLock { state in (state.leader.mutant, state.follower!.mutant) = (mutant, mutant) }
@@ -110,7 +123,7 @@ final class Partition<Env: Environment>: Sendable {
 
   /// A changed configuration takes effect with the next append.
   func configure(_ settings: PartitionSettings) {
-    self.step { state, effects in
+    let (isThrottled, isReleased) = self.step { state, effects -> (Bool?, Bool) in
       let old = state.settings
       state.settings = settings
       state.log.config = settings.log
@@ -119,7 +132,18 @@ final class Partition<Env: Environment>: Sendable {
       } else if old.leader != settings.leader {
         self.handle(.settingsChanged(settings.leader), &state, &effects)
       }
+      let (wasThrottled, wasThrottledLeader) = (state.isHeldToQuota, state.isThrottledLeader)
+      self.throttle(&state)
+      return (state.isHeldToQuota == wasThrottled ? nil : state.isHeldToQuota, wasThrottledLeader && !state.isThrottledLeader)
     }
+    if isReleased { self.surroundings.leaderThrottle.release() }
+    if let isThrottled { self.surroundings.fetchers.throttle(self, isThrottled) }
+  }
+
+  private func throttle(_ state: inout State) {
+    let id = self.topicPartition.partition
+    state.isThrottledLeader = state.settings.throttledLeaders.contains(id, on: self.node)
+    state.isThrottledFollower = state.settings.throttledFollowers.contains(id, on: self.node)
   }
 
   /// Whether a read's failure is worth telling: one for want of a descriptor is, once.
@@ -183,14 +207,17 @@ final class Partition<Env: Environment>: Sendable {
   }
 
   /// Takes the partition out of service after its disk failed: produces are refused, records that are known to be durable stay readable.
-  func fail(_ error: StorageError) {
+  ///
+  /// - Parameter isToldOfAll: the whole directory failed, and that is said once.
+  func fail(_ error: StorageError, isToldOfAll: Bool = false) {
     let isNews = self.step { state, effects in
       state.log.takeOffline(error.description)
       if state.hasFailed { return false }
       self.end(.kafkaStorageError, &state, &effects)
       return true
     }
-    if isNews { self.events.record(.partitionOffline(self.topicPartition, cause: error)) }
+    if isNews, !isToldOfAll { self.events.record(.partitionOffline(self.topicPartition, cause: error)) }
+    if isNews { self.surroundings.directoryHealth.report(error) }
   }
 
   /// Ends all waiting because the partition goes away or the broker stops.
@@ -237,6 +264,7 @@ final class Partition<Env: Environment>: Sendable {
         if !appended.isDuplicate {
           self.handle(.appended(endOffset: state.log.logEndOffset), &state, &effects)
           if let interval = state.settings.flushInterval { self.scheduleFlush(after: interval, &state) }
+          if appended.didRoll { self.segmentClosed(state) }
         }
         let required = appended.lastOffset + 1
         return .success(

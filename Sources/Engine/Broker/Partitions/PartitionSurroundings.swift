@@ -11,5 +11,7 @@ struct PartitionSurroundings<Env: Environment>: Sendable {
   var leaseWaits: LeaseWaits<Env>
   var proposals: InSyncProposals<Env>
   var fetchers: ReplicaFetchers<Env>
+  var leaderThrottle: ReplicationThrottle<Env>
+  var directoryHealth: LogDirectoryHealth
   var events: any BrokerEvents
 }

@@ -50,6 +50,8 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
     let settings = Machine.Settings(backoff: owner.settings.backoff, backoffMax: owner.settings.backoffMax, overtakes: true)
     var state = State(machine: Machine(settings: settings, now: owner.environment.now()), brokerEpoch: brokerEpoch)
     state.address = address
+    var none: [Machine.Effect] = []
+    state.machine.handle(.quotaExceeded(owner.throttle.isExceeded), now: owner.environment.now(), into: &none)
     self.state = Mutex(state)
   }
 
@@ -58,10 +60,13 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
   // MARK: - Inputs
 
   /// - Returns: false if the fetcher is closed and takes nothing any more.
-  func ready(_ partition: Partition<Env>, _ position: FetchPosition, notBefore: Instant?, isInTurn: Bool) -> Bool {
+  func ready(
+    _ partition: Partition<Env>, _ position: FetchPosition, notBefore: Instant?, isThrottled: Bool, isInTurn: Bool
+  ) -> Bool {
     self.step { state in
       state.partitions[partition.key] = partition
       self.handle(.ready(partition.key, position, notBefore: notBefore), &state)
+      if isThrottled || state.machine.hasThrottled { self.handle(.throttled(partition.key, isThrottled), &state) }
       if !isInTurn { self.handle(.turnEnded, &state) }
     }
   }
@@ -71,6 +76,21 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
       state.partitions[key] = nil
       state.asked[key] = nil
       self.handle(.removed(key), &state)
+    }
+  }
+
+  func throttle(_ key: TopicIDPartition, _ isThrottled: Bool) {
+    self.step { state in
+      self.handle(.throttled(key, isThrottled), &state)
+      self.handle(.turnEnded, &state)
+    }
+  }
+
+  /// The quota as it is when the machine hears of it: news of it may overtake each other.
+  func quotaChanged() {
+    self.step { state in
+      self.handle(.quotaExceeded(self.owner.throttle.isExceeded), &state)
+      self.handle(.turnEnded, &state)
     }
   }
 

@@ -36,19 +36,22 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
   let environment: Env
   let deadlines: DeadlineQueue<Env>
   let settings: ReplicaFetcherSettings
+  /// What is copied here of replicas that are being moved.
+  let throttle: ReplicationThrottle<Env>
   let events: any BrokerEvents
   /// Learns which leaders' connections end, and who is heard of.
   let doubts: LeaderDoubts<Env>
   private let state = Mutex(State())
 
   init(
-    node: NodeID, environment: Env, deadlines: DeadlineQueue<Env>, settings: ReplicaFetcherSettings, events: any BrokerEvents,
-    doubts: LeaderDoubts<Env>
+    node: NodeID, environment: Env, deadlines: DeadlineQueue<Env>, settings: ReplicaFetcherSettings,
+    throttle: ReplicationThrottle<Env>, events: any BrokerEvents, doubts: LeaderDoubts<Env>
   ) {
     self.node = node
     self.environment = environment
     self.deadlines = deadlines
     self.settings = settings
+    self.throttle = throttle
     self.events = events
     self.doubts = doubts
   }
@@ -56,7 +59,8 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
   // MARK: - What partitions say
 
   /// The partition asks `leader` for what comes after `position`.
-  func ready(_ partition: Partition<Env>, leader: NodeID, _ position: FetchPosition, notBefore: Instant?) {
+  /// - Parameter isThrottled: it is behind, and the quota holds for it.
+  func ready(_ partition: Partition<Env>, leader: NodeID, _ position: FetchPosition, notBefore: Instant?, isThrottled: Bool) {
     let place = Place(leader: leader, index: self.index(of: partition.key))
     while true {
       let (fetcher, old, isInTurn) = self.state.withLock { state -> (ReplicaFetcher<Env>?, ReplicaFetcher<Env>?, Bool) in
@@ -68,7 +72,8 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
       old?.remove(partition.key)
       if let old { self.closeIfIdle(old) }
       // One that closed just now, as it had no partitions, leaves its place to another.
-      guard let fetcher, !fetcher.ready(partition, position, notBefore: notBefore, isInTurn: isInTurn) else { return }
+      guard let fetcher, !fetcher.ready(partition, position, notBefore: notBefore, isThrottled: isThrottled, isInTurn: isInTurn)
+      else { return }
     }
   }
 
@@ -117,6 +122,29 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
       return true
     }
     if isIdle { fetcher.close() }
+  }
+
+  /// The quota holds for the partition from now on, or no longer.
+  func throttle(_ partition: Partition<Env>, _ isThrottled: Bool) {
+    self.state.withLock { state in state.places[partition.key].flatMap { state.fetchers[$0] } }?.throttle(partition.key, isThrottled)
+  }
+
+  /// So much was copied that counts against the quota.
+  func copied(_ byteCount: Int) {
+    guard self.throttle.record(byteCount) else { return }
+    self.quotaChanged()
+    self.throttle.whenFree { [weak self] in self?.quotaChanged() }
+  }
+
+  /// - Parameter bytesPerSecond: nil: no limit.
+  func limit(to bytesPerSecond: Int64?) {
+    guard self.throttle.limit(to: bytesPerSecond) else { return }
+    self.quotaChanged()
+    self.throttle.whenFree { [weak self] in self?.quotaChanged() }
+  }
+
+  private func quotaChanged() {
+    for fetcher in self.state.withLock({ Self.sorted($0) }) { fetcher.quotaChanged() }
   }
 
   // MARK: - What the broker says

@@ -46,7 +46,7 @@ struct NodeEvents: BrokerEvents {
     case .becameActive: self.node.board.count(.quorumLeader)
     case .quorumLeaderChanged(let leader):
       if let id = leader.node { self.node.quorumCheck.leads(id, in: leader.epoch.rawValue) }
-    case .brokerFenced(_, _, let cause) where cause != nil: self.node.board.count(.fenced)
+    case .brokerFenced(_, _, cause: .sessionEnded), .brokerFenced(_, _, cause: .processDead): self.node.board.count(.fenced)
     case .snapshotLoaded: self.node.board.count(.snapshotLoaded)
     case .partitionChanged(_, let change):
       guard let before = change.before else { return }
@@ -67,8 +67,8 @@ struct NodeEvents: BrokerEvents {
       return nil
     case .strayPartition where self.node.settings.plan.movesPartitions: return nil
     case .topicConfigIgnored, .connectionRefused, .strayPartition: return (.process, "\(event)")
-    case .partitionOffline, .checkpointFailed, .backgroundWorkFailed, .flushDeferred, .appendRefused, .readFailed, .metadataCloseFailed,
-      .controller(.failed), .controller(.commitDelayed), .controller(.snapshotFailed):
+    case .partitionOffline, .logDirectoryFailed, .checkpointFailed, .backgroundWorkFailed, .flushDeferred, .appendRefused, .readFailed,
+      .metadataCloseFailed, .controller(.failed), .controller(.commitDelayed), .controller(.snapshotFailed):
       return self.node.hadDiskTrouble(self.life) ? nil : (.process, "without any trouble of its disk: \(event)")
     case .failed(.membership(.registrationTimedOut)): return nil
     case .failed: return self.node.hadDiskTrouble(self.life) ? nil : (.process, "without any trouble of its disk: \(event)")
@@ -81,7 +81,7 @@ struct NodeEvents: BrokerEvents {
   private static func needsRestart(_ event: BrokerEvent) -> Bool {
     switch event {
     case .partitionOffline(_, let cause): !cause.canPass
-    case .controller(.failed), .failed: true
+    case .controller(.failed), .failed, .logDirectoryFailed: true
     default: false
     }
   }

@@ -47,6 +47,8 @@ struct BrokerEventLog: BrokerEvents {
       self.log.info("replication from a broker begins anew", metadata: ["leader": "\(leader)", "reason": "\(error)"])
     case .partitionOffline(let partition, let cause):
       self.log.error("partition offline", metadata: ["partition": "\(partition)", "reason": "\(cause)"])
+    case .logDirectoryFailed(let path, let cause):
+      self.log.critical("log directory failed", metadata: ["path": "\(path)", "reason": "\(cause)"])
     case .partitionBackOnline(let partition): self.log.info("partition back online", metadata: ["partition": "\(partition)"])
     case .flushDeferred(let partition, let cause):
       self.log.error("flush put off, tried again", metadata: ["partition": "\(partition)", "reason": "\(cause)"])

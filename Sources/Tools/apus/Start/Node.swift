@@ -121,7 +121,7 @@ extension StartError {
       case .config, .identity, .storage(.wrongNode(path: _, found: _, expected: _)),
         .storage(.wrongCluster(path: _, found: _, expected: _)):
         .configuration
-      case .storage, .controller: .storage
+      case .storage, .controller, .membership(.directoriesFailed): .storage
       case .membership(.registrationRefused(.inconsistentClusterId)): .configuration
       case .membership: .other
       }

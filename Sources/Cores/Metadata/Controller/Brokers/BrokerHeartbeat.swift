@@ -42,6 +42,8 @@ package struct BrokerHeartbeat: ControllerRequest {
   package func decide(on state: ControllerMachine, nextOffset: Offset) throws(ApiError) -> Decision<Answer> {
     let broker = try checkedBroker(self.nodeID, self.epoch, in: state.image)
     let isCaughtUp = self.metadataOffset >= state.catchUpOffset(of: self.nodeID)
+    let failed = broker.logDirectories.filter { self.offlineDirectories.contains($0) }
+    let hasNone = !failed.isEmpty && failed.count == broker.logDirectories.count
     var records: [MetadataChange] = []
     var answer = Answer(isCaughtUp: isCaughtUp, isFenced: broker.isFenced, shouldShutDown: false)
     if broker.isFenced {
@@ -50,10 +52,15 @@ package struct BrokerHeartbeat: ControllerRequest {
         // The partitions of which it has the only replica were left to it when it registered.
         var planner = PartitionPlanner(state)
         records = planner.remove(self.nodeID, from: state.index.inSyncOrLed(self.nodeID), .controlledShutdown)
-      } else if !self.wantsFence && (isCaughtUp || mutates(state.mutant, .unfencedWithoutMetadata)) {
+      } else if !self.wantsFence && !hasNone && (isCaughtUp || mutates(state.mutant, .unfencedWithoutMetadata)) {
         records = unfencing(broker, on: state)
         answer.isFenced = false
       }
+    } else if hasNone {
+      // It holds nothing any more that could be read or written. Kafka's brokers end without a word then.
+      records = fencing(broker, .logDirectoryFailed, .directoriesFailed, on: state)
+      answer.isFenced = true
+      answer.shouldShutDown = self.wantsShutdown
     } else if self.wantsFence {
       records = fencing(broker, .brokerFenced, .ownWish, on: state)
       answer.isFenced = true
@@ -61,7 +68,7 @@ package struct BrokerHeartbeat: ControllerRequest {
     } else if self.wantsShutdown || broker.isInControlledShutdown {
       records = self.shutdown(broker, on: state, &answer)
     }
-    if !answer.isFenced { records += self.offline(broker, on: state, without: records) }
+    if !answer.isFenced { records += self.offline(broker, failed, on: state, without: records) }
     return Decision(records, answer, isDivisible: true)
   }
 
@@ -92,9 +99,8 @@ package struct BrokerHeartbeat: ControllerRequest {
   }
 
   private func offline(
-    _ broker: BrokerRegistration, on state: ControllerMachine, without planned: [MetadataChange]
+    _ broker: BrokerRegistration, _ failed: [KafkaUUID], on state: ControllerMachine, without planned: [MetadataChange]
   ) -> [MetadataChange] {
-    let failed = broker.logDirectories.filter { self.offlineDirectories.contains($0) }
     // A broker that was unfenced just now is asked again at its next heartbeat.
     if failed.isEmpty || !planned.isEmpty { return [] }
     let affected = state.index.inSyncOrLed(self.nodeID).filter { id in

@@ -245,4 +245,6 @@ package enum FencingCause: Int8, Sendable, Hashable {
   case ownWish = 3
   /// The end of its controlled shutdown.
   case controlledShutdown = 4
+  /// All its log directories failed.
+  case directoriesFailed = 5
 }

@@ -70,7 +70,10 @@ struct PartitionPlan {
   private mutating func build() -> PartitionChange? {
     var change = PartitionChange()
     change.reason = self.reason
-    if self.completesReassignment() { change.reason = .reassignmentCompleted }
+    // One that only puts the replicas in another order has nothing to wait for.
+    let onlyReorders =
+      self.reason == .reassignmentStarted && !self.partition.isReassigning && self.addingReplicas.isEmpty && self.removingReplicas.isEmpty
+    if self.completesReassignment() || onlyReorders { change.reason = .reassignmentCompleted }
     self.inSyncReplicas.removeAll { !self.assignedReplicas.contains($0) }
     self.planEligible()
     let leader = self.elect(&change)

@@ -107,6 +107,7 @@ enum HistoryWords {
     case .processDead: "its process is dead"
     case .ownWish: "it asked for it"
     case .controlledShutdown: "it has shut down in an orderly way"
+    case .directoriesFailed: "its log directory failed"
     }
   }
 

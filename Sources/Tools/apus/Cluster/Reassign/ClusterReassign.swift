@@ -88,14 +88,17 @@ struct ReassignApply: AsyncParsableCommand {
     commandName: "apply",
     abstract: "Begin what a plan says.",
     discussion: """
-      Without --wait it returns once the cluster has begun. A throttle then stays until `apus cluster reassign unthrottle`; with --wait it \
-      is taken off at the end.
+      Without --wait it returns once the cluster has begun. A throttle then stays until `apus cluster reassign status` with this plan \
+      finds everything moved, or until `apus cluster reassign unthrottle`; with --wait it is taken off at the end.
 
       Exit codes: 0 begun, or done with --wait; 1 something was refused; 64 the command line was wrong.
       """)
 
   @Argument(help: ArgumentHelp("The plan; - is stdin.", valueName: "file")) var file: String
-  @Option(name: .long, help: ArgumentHelp("How much each broker may copy in a second, such as 50MB.", valueName: "size"))
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "How much each broker may copy in a second of what moves, and how much it may give to others, such as 50MB.", valueName: "size"))
   var throttle: ByteCountArgument?
   @Flag(name: .long, help: "Wait until everything has moved.") var wait = false
   @OptionGroup var client: ClientOptions
@@ -137,24 +140,29 @@ struct ReassignStatus: AsyncParsableCommand {
     commandName: "status",
     abstract: "Show the reassignments that are under way, and how far they are.",
     discussion: """
-      With a plan, also whether each of its partitions is where it should be.
+      With a plan, also whether each of its partitions is where it should be. If nothing is under way in the whole cluster any more, the \
+      throttle of `apply` is taken off then, as kafka-reassign-partitions.sh --verify does.
 
       Exit codes: 0 done or under way; 1 a partition of the plan is neither; 64 the command line was wrong.
       """)
 
   @Argument(help: ArgumentHelp("The plan; - is stdin.", valueName: "file")) var file: String?
+  @Flag(name: .long, help: "Leave the throttle on.") var preserveThrottles = false
   @Flag(name: .long, help: "One JSON object.") var json = false
   @OptionGroup var client: ClientOptions
 
   func run() async throws {
     let plan = try self.file.map { try ReassignmentFile.read($0) }
-    let (progress, strays) = try await ClusterCommand.withAdmin(try ClusterCommand.configuration(self.client)) { admin in
+    let (progress, strays, problems) = try await ClusterCommand.withAdmin(try ClusterCommand.configuration(self.client)) { admin in
       let ids = plan.map { $0.assignments.keys.sorted() }
       let under = try await admin.listReassignments(ids)
       let topics = Set((ids ?? []).map(\.topic)).union(under.keys.map(\.topic)).sorted()
       let survey = topics.isEmpty ? ReplicaSurvey() : try await ReplicaSurvey.take(admin, topics: topics)
       let strays = (plan?.assignments ?? [:]).filter { under[$0.key] == nil && survey.assignments[$0.key] != $0.value }
-      return (survey.progress(under), strays.map { ($0.key, survey.assignments[$0.key] ?? [], $0.value) }.sorted { $0.0 < $1.0 })
+      let problems = try await self.unthrottle(plan, under.isEmpty, topics: topics.filter { survey.has($0) }, admin)
+      return (
+        survey.progress(under), strays.map { ($0.key, survey.assignments[$0.key] ?? [], $0.value) }.sorted { $0.0 < $1.0 }, problems
+      )
     }
     var output = StandardOutput()
     if self.json {
@@ -173,7 +181,19 @@ struct ReassignStatus: AsyncParsableCommand {
     for (id, has, wants) in strays {
       StandardError.line("Error: \(id) is on \(ClusterText.list(has)), not on \(ClusterText.list(wants)), and nothing moves it")
     }
-    if !strays.isEmpty { throw ExitCode.failure }
+    for problem in problems { StandardError.line("Error: \(problem)") }
+    if !strays.isEmpty || !problems.isEmpty { throw ExitCode.failure }
+  }
+
+  /// Takes the throttle off the topics of the plan and off all brokers, if nothing is under way any more: the rates are the brokers', and
+  /// would go for every reassignment.
+  private func unthrottle(
+    _ plan: ReassignmentFile?, _ planIsDone: Bool, topics: [String], _ admin: KafkaAdmin
+  ) async throws -> [String] {
+    if plan == nil || !planIsDone || self.preserveThrottles { return [] }
+    if !(try await admin.listReassignments(nil)).isEmpty { return [] }
+    let brokers = try await admin.describeCluster().brokers.map(\.id)
+    return await ReplicationThrottle.clear(topics: topics, brokers: brokers, admin)
   }
 }
 

@@ -130,6 +130,9 @@ struct ReplicaSurvey {
     return survey
   }
 
+  /// Whether the topic was found.
+  func has(_ topic: String) -> Bool { self.assignments.keys.contains { $0.topic == topic } }
+
   /// The size of a partition: the leader's replica, else the largest.
   func byteCount(of id: TopicPartition) -> Int64? {
     if let leader = self.leaders[id], let count = self.byteCounts[leader]?[id] { return count }

@@ -257,7 +257,7 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
       guard state.machine.awaits(number) else { return }
       if response.errorCode == .none { told = self.told(response, number, state) }
       self.handle(
-        .answered(number: number, sessionID: response.sessionId, error: response.errorCode, keys: told.map(\.partition.key)), &state)
+        .answered(number: number, sessionID: response.sessionId, error: response.errorCode, keys: told.map { $0.partition.key }), &state)
       if told.isEmpty { self.handle(.turnEnded, &state) }
     }
     if told.isEmpty { return }

@@ -194,6 +194,6 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
   var fetcherCount: Int { self.state.withLock { $0.fetchers.count } }
 
   private static func sorted(_ state: State) -> [ReplicaFetcher<Env>] {
-    state.fetchers.sorted { ($0.key.leader, $0.key.index) < ($1.key.leader, $1.key.index) }.map(\.value)
+    state.fetchers.sorted { ($0.key.leader, $0.key.index) < ($1.key.leader, $1.key.index) }.map { $0.value }
   }
 }

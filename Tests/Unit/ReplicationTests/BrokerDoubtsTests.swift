@@ -6,7 +6,8 @@ import Testing
 @Suite("Doubts about brokers whose connections ended")
 struct BrokerDoubtsTests {
   private let start = Instant.origin
-  private let (one, two) = (NodeID(1), NodeID(2))
+  private let one = NodeID(1)
+  private let two = NodeID(2)
 
   @Test("A doubt begins with the first failure, and ends with news of the broker")
   func beginAndEnd() {

@@ -38,7 +38,8 @@ extension Broker {
     if image.brokers.count < 2 { return [] }
     let topics =
       asksForAll
-      ? image.topicsByName : (request.topics ?? []).compactMap { $0.topicId == .zero ? image.topic($0.name ?? "") : image.topic($0.topicId) }
+      ? image.topicsByName
+      : (request.topics ?? []).compactMap { $0.topicId == .zero ? image.topic($0.name ?? "") : image.topic($0.topicId) }
     var leaders: Set<NodeID> = []
     for topic in topics { for partition in topic.partitions { leaders.insert(partition.leader) } }
     return leaders.subtracting([.none, self.config.nodeID])

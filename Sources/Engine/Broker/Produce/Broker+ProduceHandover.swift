@@ -41,8 +41,9 @@ extension Broker {
         }
         if !self.handover.putBack(item, changeCount: changeCount) { return }
       case .elsewhere(let leaders) where !self.handover.isOver:
-        self.handover.noteSent(self.environment.now())
-        RelayedProduce(broker: self, exchange: item.exchange, request: item.request, until: self.environment.now() + Self.newLeaderPatience) {
+        let now = self.environment.now()
+        self.handover.noteSent(now)
+        RelayedProduce(broker: self, exchange: item.exchange, request: item.request, until: now + Self.newLeaderPatience) {
           self.handover.finished(connectionID)
           self.pumpHandover(connectionID)
         }.send(to: leaders)

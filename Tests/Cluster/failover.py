@@ -17,6 +17,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -115,12 +116,14 @@ class Stop(Fault):
     name, description = "sigstop", "SIGSTOP of a leader for 5 s"
 
     def do(self, setting, node):
-        setting.cluster.nodes[node].pause()
-        self.resume_at = time.monotonic() + 5
+        process = setting.cluster.nodes[node]
+        process.pause()
+        # Whether the clients have come back by then or not: some wait for an answer of the stopped node for a minute.
+        self.timer = threading.Timer(5, process.resume)
+        self.timer.start()
 
     def undo(self, setting, node):
-        time.sleep(max(0, self.resume_at - time.monotonic()))
-        setting.cluster.nodes[node].resume()
+        self.timer.join()
 
 
 class Terminate(Fault):
@@ -154,6 +157,8 @@ FAULTS = {each.name: each for each in [KillLeader, KillFollower, KillController,
 def run_round(setting, probe, fault, number):
     """One round; {partition: seconds} of the fault, and of the time in which it was repaired."""
     setting.settle()
+    # A client may still wait before it connects again to what came back: that belongs to the round before.
+    probe.wait_recovered(time.monotonic())
     controller, led = setting.roles()
     others = sorted(node for node in setting.cluster.nodes if node != controller)
     wants_controller = fault.hits_controller or (fault.name == "sigterm" and number % 3 == 2)
@@ -171,9 +176,8 @@ def run_round(setting, probe, fault, number):
     time.sleep(1)
     repair = time.monotonic()
     fault.undo(setting, node)
-    back = time.monotonic()
-    setting.cluster.wait_replicated(TOPIC)
-    probe.wait_recovered(back)
+    setting.settle()
+    probe.wait_recovered(time.monotonic())
     done = time.monotonic()
     # Only now, for it takes time from the clients.
     gaps = {each: probe.partitions[each].longest_gap(began, repair) for each in concerned}

@@ -39,6 +39,9 @@ extension LeaderMachine {
   /// `min.insync.replicas`, but no more than there are (KIP-966).
   package var minInSyncReplicas: Int { min(self.settings.minInSyncReplicas, self.followers.count + 1) }
 
+  /// Whether somebody waits for a commit.
+  package var isAwaitingCommit: Bool { !self.commits.isEmpty }
+
   package var isUnderMinInSync: Bool { self.inSyncCount < self.minInSyncReplicas }
 
   /// Whether `count` replicas are in sync.

@@ -143,8 +143,10 @@ package struct ReplicaFetcherMachine<Key: Hashable & Sendable>: Sendable {
   package var nextDeadline: Instant? {
     var deadline = self.delays.nextInstant
     guard self.inFlight == nil else { return deadline }
-    if let backoffEnd { deadline = min(deadline ?? backoffEnd, backoffEnd) }
-    if self.busyCount > 0, let patienceEnd, self.hasWorkBesidesBusy { deadline = min(deadline ?? patienceEnd, patienceEnd) }
+    // Nothing is sent before both have come: one that has passed already must not wake anybody while the other lies ahead.
+    var sending = self.backoffEnd
+    if self.busyCount > 0, let patienceEnd, self.hasWorkBesidesBusy { sending = max(sending ?? patienceEnd, patienceEnd) }
+    if let sending { deadline = min(deadline ?? sending, sending) }
     return deadline
   }
 

@@ -45,6 +45,8 @@ package final class Broker<Env: Environment>: Sendable {
   let leaseWaits = LeaseWaits<Env>()
   let proposals: InSyncProposals<Env>
   let fetchers: ReplicaFetchers<Env>
+  let doubts: LeaderDoubts<Env>
+  let handover = ProduceHandover<Env>()
   /// What this broker's leaders give to replicas that are being moved.
   let leaderThrottle: ReplicationThrottle<Env>
   let metadata: MetadataSubscription
@@ -91,11 +93,13 @@ package final class Broker<Env: Environment>: Sendable {
     self.syncer = LogDirectorySyncer(environment: environment, directory: 0)
     self.background = BackgroundWork(environment: environment)
     self.proposals = InSyncProposals(node: config.nodeID, environment: environment, deadlines: self.deadlines)
+    self.doubts = LeaderDoubts(environment: environment, deadlines: self.deadlines, session: config.cluster.session)
     let quota = ReplicationQuota.Settings(windowCount: config.replicationQuotaWindowCount, window: config.replicationQuotaWindow)
     self.leaderThrottle = ReplicationThrottle(environment: environment, deadlines: self.deadlines, settings: quota)
     self.fetchers = ReplicaFetchers(
       node: config.nodeID, environment: environment, deadlines: self.deadlines, settings: ReplicaFetcherSettings(config),
-      throttle: ReplicationThrottle(environment: environment, deadlines: self.deadlines, settings: quota), events: events)
+      throttle: ReplicationThrottle(environment: environment, deadlines: self.deadlines, settings: quota), events: events,
+      doubts: self.doubts)
     self.published = Mutex(Catalog(image: controller.image))
   }
 

@@ -105,6 +105,19 @@ struct ReplicaFetcherTests {
     #expect(fetcher.does(fetcher.answered([]), .ready(2, position(8), notBefore: nil))?.keys == [2])
   }
 
+  @Test("While it backs off, a partition that is still being flushed wakes nobody")
+  func patienceWhileBackingOff() {
+    var fetcher = FetcherHarness()
+    fetcher.open(2)
+    fetcher.does(fetcher.answered([1]))
+    fetcher.now += .milliseconds(10)
+    #expect(fetcher.does(.timerFired) != nil, "it goes on without the one that is flushed")
+    fetcher.does(.failed(number: fetcher.plan!.number))
+    #expect(fetcher.machine.nextDeadline == fetcher.now + .milliseconds(50))
+    fetcher.now += .milliseconds(50)
+    #expect(fetcher.does(.timerFired)?.keys == [2])
+  }
+
   @Test("Partitions whose flush hangs do not keep the others waiting, however many they are")
   func hangingFlushes() {
     var fetcher = FetcherHarness()

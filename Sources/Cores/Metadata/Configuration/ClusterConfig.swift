@@ -24,6 +24,8 @@ package struct ClusterConfig: Sendable, Hashable {
   package var session: Duration
   package var heartbeatInterval: Duration
   package var registrationTimeout: Duration
+  /// How long clients still see a broker that was fenced.
+  package var fencedBrokerLinger: Duration
   package var controlledShutdown: Bool
 
   /// Nil: preferred leaders get nothing back of themselves.
@@ -78,6 +80,7 @@ package struct ClusterConfig: Sendable, Hashable {
     self.session = try reader.duration("broker.session.timeout.ms")
     self.heartbeatInterval = try reader.duration("broker.heartbeat.interval.ms")
     self.registrationTimeout = try reader.duration("initial.broker.registration.timeout.ms")
+    self.fencedBrokerLinger = try reader.duration("fenced.broker.linger.ms")
     self.controlledShutdown = try reader.boolean("controlled.shutdown.enable")
     let balances = try reader.boolean("auto.leader.rebalance.enable")
     let balanceSeconds = try reader.int("leader.imbalance.check.interval.seconds")

@@ -16,7 +16,9 @@ extension Broker {
     let missing = asksForAll ? [] : self.missingTopics(names)
     let mayCreate = request.allowAutoTopicCreation && self.config.autoCreateTopics && !topics.contains { $0.topicId != .zero }
     if missing.isEmpty || !mayCreate {
-      return exchange.respond(self.metadataResponse(exchange, request, asksForAll: asksForAll))
+      return self.doubts.whenCertain(of: self.otherLeaders(namedBy: request, asksForAll: asksForAll)) {
+        exchange.respond(self.metadataResponse(exchange, request, asksForAll: asksForAll))
+      }
     }
     self.createTopicsAutomatically(missing, exchange) { problems in
       exchange.respond(self.metadataResponse(exchange, request, asksForAll: false, creationProblems: problems))
@@ -30,6 +32,18 @@ extension Broker {
     return names.filter { image.topicID($0) == nil && TopicName.problem(with: $0) == nil && seen.insert($0).inserted }
   }
 
+  /// The brokers but for this one that the answer names as leaders.
+  private func otherLeaders(namedBy request: MetadataRequest, asksForAll: Bool) -> Set<NodeID> {
+    let image = self.catalog.image
+    if image.brokers.count < 2 { return [] }
+    let topics =
+      asksForAll
+      ? image.topicsByName : (request.topics ?? []).compactMap { $0.topicId == .zero ? image.topic($0.name ?? "") : image.topic($0.topicId) }
+    var leaders: Set<NodeID> = []
+    for topic in topics { for partition in topic.partitions { leaders.insert(partition.leader) } }
+    return leaders.subtracting([.none, self.config.nodeID])
+  }
+
   func advertisedController(_ endpoints: [BrokerEndpoint]) -> Int32 {
     let id = endpoints.contains { $0.nodeID == self.config.nodeID } ? self.config.nodeID : endpoints.first?.nodeID ?? .none
     return id.rawValue
@@ -39,15 +53,17 @@ extension Broker {
     _ exchange: Exchange<Env.Disk.File>, _ request: MetadataRequest, asksForAll: Bool, creationProblems: [String: ErrorCode] = [:]
   ) -> MetadataResponse {
     let catalog = self.catalog
+    let doubted = self.doubts.doubted()
     let endpoints = catalog.endpoints(listener: exchange.client.listener)
     var response = MetadataResponse()
-    response.brokers = endpoints.map { .init(nodeId: $0.nodeID.rawValue, host: $0.host, port: $0.port, rack: $0.rack) }
+    let listed = catalog.listedEndpoints(listener: exchange.client.listener, now: self.environment.now())
+    response.brokers = listed.map { .init(nodeId: $0.nodeID.rawValue, host: $0.host, port: $0.port, rack: $0.rack) }
     response.clusterId = catalog.image.clusterID
     // Which broker a client sends what only a controller does; any broker passes it on, so this one will do.
     response.controllerId = self.advertisedController(endpoints)
     if request.includeClusterAuthorizedOperations { response.clusterAuthorizedOperations = AuthorizedOperations.cluster }
     if asksForAll {
-      response.topics = catalog.image.topicsByName.map { self.describe($0, in: catalog, request, exchange) }
+      response.topics = catalog.image.topicsByName.map { self.describe($0, in: catalog, doubted, request, exchange) }
       return response
     }
     // Each topic once, however often it was named (as in Kafka).
@@ -61,21 +77,21 @@ extension Broker {
           response.topics.append(.init(errorCode: .unknownTopicId, name: nil, topicId: id))
           continue
         }
-        response.topics.append(self.describe(image, in: catalog, request, exchange))
+        response.topics.append(self.describe(image, in: catalog, doubted, request, exchange))
       case .name(let name):
         guard let image = catalog.image.topic(name) else {
           let code = creationProblems[name] ?? .missingTopic(name)
           response.topics.append(.init(errorCode: code, name: name, isInternal: HostedTopic<Env>.isInternal(name)))
           continue
         }
-        response.topics.append(self.describe(image, in: catalog, request, exchange))
+        response.topics.append(self.describe(image, in: catalog, doubted, request, exchange))
       }
     }
     return response
   }
 
   private func describe(
-    _ topic: TopicImage, in catalog: Catalog<Env>, _ request: MetadataRequest, _ exchange: Exchange<Env.Disk.File>
+    _ topic: TopicImage, in catalog: Catalog<Env>, _ doubted: Set<NodeID>, _ request: MetadataRequest, _ exchange: Exchange<Env.Disk.File>
   ) -> MetadataResponse.MetadataResponseTopic {
     var described = MetadataResponse.MetadataResponseTopic()
     described.name = topic.name
@@ -85,7 +101,7 @@ extension Broker {
     described.partitions.reserveCapacity(topic.partitions.count)
     for (index, partition) in topic.partitions.enumerated() {
       let description = PartitionDescription(
-        partition, in: catalog, listener: exchange.client.listener, distinguishesListener: exchange.version >= 6)
+        partition, in: catalog, listener: exchange.client.listener, distinguishesListener: exchange.version >= 6, doubted: doubted)
       described.partitions.append(
         .init(
           errorCode: description.error, partitionIndex: Int32(index), leaderId: description.leader.rawValue,

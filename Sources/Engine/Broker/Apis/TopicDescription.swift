@@ -16,7 +16,11 @@ struct PartitionDescription: Sendable {
   /// - Parameters:
   ///   - listener: the client's; a leader that is not reachable there is as good as none.
   ///   - distinguishesListener: whether the client knows the error LISTENER_NOT_FOUND (Metadata v6).
-  init<Env: Environment>(_ partition: PartitionImage, in catalog: Catalog<Env>, listener: String, distinguishesListener: Bool = true) {
+  ///   - doubted: brokers that may just have died, and are not named as leaders.
+  init<Env: Environment>(
+    _ partition: PartitionImage, in catalog: Catalog<Env>, listener: String, distinguishesListener: Bool = true,
+    doubted: Set<NodeID> = []
+  ) {
     func isAlive(_ node: NodeID) -> Bool { catalog.image.broker(node).map { !$0.isFenced } ?? false }
     self.leaderEpoch = partition.leaderEpoch
     self.replicas = partition.assignedReplicas.map(\.rawValue)
@@ -24,7 +28,7 @@ struct PartitionDescription: Sendable {
     self.offlineReplicas = partition.assignedReplicas.filter { !isAlive($0) }.map(\.rawValue)
     self.eligibleLeaderReplicas = partition.eligibleLeaderReplicas.map(\.rawValue)
     self.lastKnownEligibleLeaderReplicas = partition.lastKnownEligibleLeaderReplicas.map(\.rawValue)
-    if partition.leader == .none || !isAlive(partition.leader) {
+    if partition.leader == .none || !isAlive(partition.leader) || doubted.contains(partition.leader) {
       (self.error, self.leader) = (.leaderNotAvailable, .none)
     } else if catalog.endpoint(of: partition.leader, listener: listener) == nil {
       (self.error, self.leader) = (distinguishesListener ? .listenerNotFound : .leaderNotAvailable, .none)

@@ -1,3 +1,4 @@
+import Base
 import HashTreeCollections
 import Environment
 import Metadata
@@ -11,23 +12,28 @@ final class Catalog<Env: Environment>: Sendable {
   private let topicsByID: TreeDictionary<KafkaUUID, HostedTopic<Env>>
   /// Those with a partition that could not be opened, by name: none, mostly.
   private let offlineTopics: TreeDictionary<String, HostedTopic<Env>>
+  let lingering: LingeringBrokers
 
   init(image: MetadataImage) {
     self.image = image
     self.topicsByName = [:]
     self.topicsByID = [:]
     self.offlineTopics = [:]
+    self.lingering = LingeringBrokers()
   }
 
   private init(
     image: MetadataImage, topicsByName: TreeDictionary<String, HostedTopic<Env>>, topicsByID: TreeDictionary<KafkaUUID, HostedTopic<Env>>,
-    offlineTopics: TreeDictionary<String, HostedTopic<Env>>
+    offlineTopics: TreeDictionary<String, HostedTopic<Env>>, lingering: LingeringBrokers
   ) {
     (self.image, self.topicsByName, self.topicsByID, self.offlineTopics) = (image, topicsByName, topicsByID, offlineTopics)
+    self.lingering = lingering
   }
 
-  /// The next state.
-  func updated(image: MetadataImage, removing removed: [TopicImage], adding topics: [HostedTopic<Env>]) -> Catalog<Env> {
+  /// The next state. `lingering`: nil if no broker changed.
+  func updated(
+    image: MetadataImage, removing removed: [TopicImage], adding topics: [HostedTopic<Env>], lingering: LingeringBrokers? = nil
+  ) -> Catalog<Env> {
     var (byName, byID, offline) = (self.topicsByName, self.topicsByID, self.offlineTopics)
     for topic in removed {
       if byName[topic.name]?.id == topic.id { (byName[topic.name], offline[topic.name]) = (nil, nil) }
@@ -38,7 +44,8 @@ final class Catalog<Env: Environment>: Sendable {
       byID[topic.id] = topic
       offline[topic.name] = topic.hasOffline ? topic : nil
     }
-    return Catalog(image: image, topicsByName: byName, topicsByID: byID, offlineTopics: offline)
+    return Catalog(
+      image: image, topicsByName: byName, topicsByID: byID, offlineTopics: offline, lingering: lingering ?? self.lingering)
   }
 
   // MARK: Lookups
@@ -85,13 +92,21 @@ final class Catalog<Env: Environment>: Sendable {
 
   /// Where clients of the listener reach the broker; nil if it is not registered, fenced, or has no such listener.
   func endpoint(of node: NodeID, listener: String) -> BrokerEndpoint? {
-    guard let broker = self.image.broker(node), !broker.isFenced, let endpoint = broker.endpoint(listener) else { return nil }
-    return BrokerEndpoint(nodeID: node, host: endpoint.host, port: Int32(endpoint.port), rack: broker.rack)
+    guard let broker = self.image.broker(node), !broker.isFenced else { return nil }
+    return BrokerEndpoint(broker, listener: listener)
   }
 
-  /// The brokers that clients of the listener are told of, in the order of their ids.
+  /// The brokers that are not fenced, as clients of the listener reach them, in the order of their ids.
   func endpoints(listener: String) -> [BrokerEndpoint] {
-    self.image.brokers.compactMap { self.endpoint(of: $0.nodeID, listener: listener) }
+    self.image.brokers.compactMap { $0.isFenced ? nil : BrokerEndpoint($0, listener: listener) }
+  }
+
+  /// The brokers that Metadata lists: `endpoints`, and those that were fenced a moment ago.
+  func listedEndpoints(listener: String, now: Instant) -> [BrokerEndpoint] {
+    self.image.brokers.compactMap { broker in
+      guard !broker.isFenced || self.lingering.contains(broker.nodeID, now: now) else { return nil }
+      return BrokerEndpoint(broker, listener: listener)
+    }
   }
 }
 
@@ -101,4 +116,14 @@ struct BrokerEndpoint: Hashable, Sendable {
   var host: String
   var port: Int32
   var rack: String?
+
+  init(nodeID: NodeID, host: String, port: Int32, rack: String? = nil) {
+    (self.nodeID, self.host, self.port, self.rack) = (nodeID, host, port, rack)
+  }
+
+  /// Nil if the broker has no such listener.
+  init?(_ broker: BrokerRegistration, listener: String) {
+    guard let endpoint = broker.endpoint(listener) else { return nil }
+    self.init(nodeID: broker.nodeID, host: endpoint.host, port: Int32(endpoint.port), rack: broker.rack)
+  }
 }

@@ -343,12 +343,12 @@ final class FollowerSession<Env: Environment>: Expirable {
       if isEnough || request.isDue {
         state.isLooking = false
         state.request = nil
-        state.told += looks.map(\.slot)
+        state.told += looks.map { $0.slot }
         return .answer(request)
       }
       if !state.dirty.isEmpty { return .goOn }
       state.isLooking = false
-      state.held = looks.map(\.slot)
+      state.held = looks.map { $0.slot }
       return .stop(held: !looks.isEmpty)
     }
   }
@@ -361,7 +361,7 @@ final class FollowerSession<Env: Environment>: Expirable {
     let throttled = reads.reduce(0) { $0 + $1.throttledByteCount }
     if throttled > 0 { _ = self.broker.leaderThrottle.record(throttled) }
     var reads = reads
-    let targets = looks.map(\.target)
+    let targets = looks.map { $0.target }
     let copies = self.broker.copySmall(&reads, targets)
     if self.id == 0 { self.end(answers: false) }
     self.broker.respond(request.exchange, response, targets, reads, copies, isReadCommitted: false) { _ in true }

@@ -30,7 +30,7 @@ final class PendingFetch<Env: Environment>: WaitingFetch {
     self.plan = plan
     self.targets = targets
     self.limits = limits
-    self.state = Mutex(State(available: reads.reads.map(\.byteCount), total: reads.byteCount))
+    self.state = Mutex(State(available: reads.reads.map { $0.byteCount }, total: reads.byteCount))
   }
 
   var partitionCount: Int { self.targets.count }

@@ -12,6 +12,7 @@ import Synchronization
 extension Broker {
   package func apply(_ image: MetadataImage, _ delta: MetadataDelta) {
     self.changing.withLock { _ in self.change(to: image, delta) }
+    self.handoverChanged()
     self.retryOfflinePartitions()
   }
 
@@ -39,7 +40,11 @@ extension Broker {
         if let topic = self.host(topic, image, config, existing, changes[topic.id] ?? []) { hosted.append(topic) }
       }
     }
-    self.publish(catalog.updated(image: image, removing: delta.removedTopics, adding: hosted))
+    var lingering = catalog.lingering
+    lingering.follow(
+      delta.changedBrokers, from: catalog.image, to: image, now: self.environment.now(), linger: self.config.cluster.fencedBrokerLinger)
+    self.publish(catalog.updated(image: image, removing: delta.removedTopics, adding: hosted, lingering: lingering))
+    self.doubts.settled(delta.changedBrokers)
   }
 
   /// Topics whose configuration may be another now.

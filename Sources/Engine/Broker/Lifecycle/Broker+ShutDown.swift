@@ -15,7 +15,7 @@ extension Broker {
     guard self.departure.withLock({ $0.begin() }) else { return done() }
     let began = self.environment.now()
     self.events.record(.shutdownBegan)
-    self.leaveCluster { self.leaveQuorum { self.close(began, done) } }
+    self.leaveCluster { self.finishHandover { self.leaveQuorum { self.close(began, done) } } }
   }
 
   /// Hands the leaderships over where there is somebody to take them.
@@ -25,8 +25,10 @@ extension Broker {
     case .registering, .catchingUp, .loading, .fenced, .unfenced, .leaving: break
     }
     let others = self.controller.image.brokers.contains { $0.nodeID != self.config.nodeID && $0.isActive }
+    let isControlled = others && self.config.cluster.controlledShutdown
     self.departure.withLock { $0.next = next }
-    self.membership.tell(.shutDown(isControlled: others && self.config.cluster.controlledShutdown))
+    if !isControlled { return self.membership.tell(.shutDown(isControlled: false)) }
+    self.beginHandover { self.membership.tell(.shutDown(isControlled: true)) }
   }
 
   func hasLeft(_ leaving: BrokerLeaving) {

@@ -294,6 +294,9 @@ final class Partition<Env: Environment>: Sendable {
     if isOnline { self.events.record(.appendRefused(self.topicPartition, cause: error)) } else { self.fail(error) }
   }
 
+  /// Somebody waits for what was written to be committed.
+  var isAwaitingCommit: Bool { self.state.withLock { $0.follower == nil && $0.leader.isAwaitingCommit } }
+
   func awaitCommit(_ waiter: Waiter<Env>, _ offset: Offset) {
     self.step { state, effects in self.handle(.awaitCommit(waiter, requiredOffset: offset), &state, &effects) }
   }

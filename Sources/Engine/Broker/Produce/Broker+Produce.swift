@@ -10,6 +10,12 @@ import Wire
 // Produce: validates batches where they lie, appends them, and answers at once (acks 0 and 1) or when they are committed (acks all).
 extension Broker {
   func handleProduce(_ exchange: Exchange<Env.Disk.File>, _ request: ProduceRequest) {
+    if self.handover.isActive { return self.handOver(exchange, request) }
+    self.serveProduce(exchange, request)
+  }
+
+  /// Appends where this broker leads, and refuses the rest.
+  func serveProduce(_ exchange: Exchange<Env.Disk.File>, _ request: ProduceRequest) {
     let catalog = self.catalog
     let usesTopicIDs = exchange.version >= 13
     var response = ProduceResponse()
@@ -92,7 +98,7 @@ extension Broker {
   }
 
   /// With acks=0 the client hears nothing; that something failed it learns from its connection, so that it asks for new metadata.
-  private func endUnacknowledged(_ exchange: Exchange<Env.Disk.File>, _ response: ProduceResponse) {
+  func endUnacknowledged(_ exchange: Exchange<Env.Disk.File>, _ response: ProduceResponse) {
     for topic in response.responses {
       for partition in topic.partitionResponses where partition.errorCode != .none {
         let name = topic.name.isEmpty ? topic.topicId.description : topic.name

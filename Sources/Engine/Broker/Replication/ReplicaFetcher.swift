@@ -196,7 +196,8 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
     if let peer = state.peer { return peer }
     guard let address = state.address else { return nil }
     let name = "broker-\(self.node)-fetcher-\(self.index)"
-    let peer = Peer(address, for: .data, clientID: name, environment: self.environment)
+    let (doubts, leader) = (self.owner.doubts, self.leader)
+    let peer = Peer(address, for: .data, clientID: name, environment: self.environment) { _ in doubts.connectionEnded(with: leader) }
     state.peer = peer
     return peer
   }
@@ -250,12 +251,13 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
       }
       return
     }
+    self.owner.doubts.settled(CollectionOfOne(self.leader))
     var told: [Told] = []
     self.step { state in
       guard state.machine.awaits(number) else { return }
       if response.errorCode == .none { told = self.told(response, number, state) }
       self.handle(
-        .answered(number: number, sessionID: response.sessionId, error: response.errorCode, keys: told.map(\.partition.key)), &state)
+        .answered(number: number, sessionID: response.sessionId, error: response.errorCode, keys: told.map { $0.partition.key }), &state)
       if told.isEmpty { self.handle(.turnEnded, &state) }
     }
     if told.isEmpty { return }

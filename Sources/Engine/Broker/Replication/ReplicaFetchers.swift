@@ -39,11 +39,13 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
   /// What is copied here of replicas that are being moved.
   let throttle: ReplicationThrottle<Env>
   let events: any BrokerEvents
+  /// Learns which leaders' connections end, and who is heard of.
+  let doubts: LeaderDoubts<Env>
   private let state = Mutex(State())
 
   init(
     node: NodeID, environment: Env, deadlines: DeadlineQueue<Env>, settings: ReplicaFetcherSettings,
-    throttle: ReplicationThrottle<Env>, events: any BrokerEvents
+    throttle: ReplicationThrottle<Env>, events: any BrokerEvents, doubts: LeaderDoubts<Env>
   ) {
     self.node = node
     self.environment = environment
@@ -51,6 +53,7 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
     self.settings = settings
     self.throttle = throttle
     self.events = events
+    self.doubts = doubts
   }
 
   // MARK: - What partitions say
@@ -191,6 +194,6 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
   var fetcherCount: Int { self.state.withLock { $0.fetchers.count } }
 
   private static func sorted(_ state: State) -> [ReplicaFetcher<Env>] {
-    state.fetchers.sorted { ($0.key.leader, $0.key.index) < ($1.key.leader, $1.key.index) }.map(\.value)
+    state.fetchers.sorted { ($0.key.leader, $0.key.index) < ($1.key.leader, $1.key.index) }.map { $0.value }
   }
 }

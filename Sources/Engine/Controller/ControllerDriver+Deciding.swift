@@ -149,7 +149,14 @@ extension ControllerDriver {
     self.dismiss(
       &state, &aftermath,
       ApiError(.notController, "This node is no longer the active controller. What was asked for may still happen."))
-    state.standby = self.machine(of: state.image, keeping: nil)
+    // Making one anew goes through every partition; that is only needed where something was decided that is not committed.
+    if active.pending.allSatisfy({ $0.published == nil }) {
+      var machine = active.machine
+      machine.forgetSessions()
+      state.standby = machine
+    } else {
+      state.standby = self.machine(of: state.image, keeping: nil)
+    }
   }
 
   /// Ends the active controller and refuses what waits.

@@ -89,6 +89,12 @@ package struct ControllerMachine: Sendable {
     ]
   }
 
+  /// Nobody is heard of any more: this node is not active from now on.
+  package mutating func forgetSessions() {
+    self.sessions = BrokerSessions()
+    self.sessions.mutant = self.mutant
+  }
+
   /// The offset of the metadata from which on the broker knows of its own registration and of its last fencing.
   package func catchUpOffset(of broker: NodeID) -> Offset { self.catchUpOffsets[broker] ?? self.image.offset }
 

@@ -37,6 +37,7 @@ extension RaftMachine {
     guard let call = self.endCall(id) else { return }
     switch call.purpose {
     case .versions: return self.handleVersions(answer, call)
+    case .survey(let node): return self.handleSurveyed(answer, node, call)
     // These answers carry neither term nor leader in Kafka's protocol.
     case .join: return self.handleJoin(answer, call)
     case .vote, .announce, .confirm, .resign, .search, .fetch, .fetchSnapshot: break
@@ -50,7 +51,7 @@ extension RaftMachine {
     case .search: self.fail(call)
     case .fetch: self.handleFetchAnswer(answer, call)
     case .fetchSnapshot: self.handleFetchSnapshotAnswer(answer, call)
-    case .versions, .join: break
+    case .versions, .survey, .join: break
     }
   }
 
@@ -114,6 +115,7 @@ extension RaftMachine {
       self.following.askAt = retryAt
       self.noteFailedFetch(failure)
     case .versions: self.abandonChange(.requestTimedOut, .notReachable)
+    case .survey: self.failSurvey(call)
     case .join:
       self.following.joinCall = nil
       self.following.joinAt = self.now + self.config.fetchTimeout

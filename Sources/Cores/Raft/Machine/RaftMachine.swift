@@ -133,6 +133,7 @@ package struct RaftMachine: Sendable, Equatable {
     case .prefixExpendable(let snapshot): self.dropPrefix(to: snapshot)
     case .propose(let payload, let count, let term): self.propose(payload, count, term)
     case .read(let id): self.beginRead(id)
+    case .raiseVersion(let id, let version): self.raiseVersion(to: version, id)
     case .shutDown: self.beginShutDown()
     }
     self.advance()

@@ -1,6 +1,6 @@
 package import Base
 import Election
-import Model
+package import Model
 
 /// What a replica is in the quorum at a moment.
 ///
@@ -91,6 +91,8 @@ struct SnapshotDownload: Hashable, Sendable {
 /// What a leader knows of a replica that fetches.
 package struct ReplicaProgress: Hashable, Sendable {
   package var replica: ReplicaKey
+  /// Where it keeps the log, by its last fetch: a voter from the configuration is known without it.
+  package var directory = KafkaUUID.zero
   /// Everything below is on the replica's disk; nil before its first valid fetch in the term.
   package var endIndex: LogIndex?
   /// When it fetched last; for a voter that did not yet, the beginning of the leader's term or of its membership.
@@ -132,6 +134,8 @@ struct VoterChange: Hashable, Sendable {
   enum Stage: Hashable, Sendable {
     /// The new voter is asked for the versions it supports.
     case asking(CallID)
+    /// All other voters are asked for the versions they support; these have not answered yet.
+    case surveying([CallID])
     /// The entry is in the log at the index.
     case committing(LogIndex)
   }
@@ -139,9 +143,18 @@ struct VoterChange: Hashable, Sendable {
   var request: RequestID?
   var kind: RequestKind
   var voter: Voter?
+  /// The version that is to be raised to, and what the voters have said of themselves.
+  var version: KRaftVersion?
+  var surveyed: [SurveyedVoter] = []
   var answersWhenCommitted = true
   var stage: Stage
   var deadline: Instant
+}
+
+/// What a voter has said of itself.
+struct SurveyedVoter: Hashable, Sendable {
+  var node: NodeID
+  var versions: SupportedVersions
 }
 
 /// What only a leader has. Empty in other roles.
@@ -178,6 +191,7 @@ struct PendingCall: Hashable, Sendable {
     case fetch
     case fetchSnapshot
     case versions
+    case survey(NodeID)
     case join
   }
   var id: CallID

@@ -1,5 +1,5 @@
 package import Election
-import Model
+package import Model
 
 /// Names a request that came in; the driver chooses it, and gets it back with the answer, exactly once.
 package struct RequestID: Newtype {
@@ -55,6 +55,8 @@ package enum RaftInput: Hashable, Sendable {
   case propose(PayloadID, count: Int64, term: Term)
   /// Asks for an index such that whoever has applied everything below it reads nothing stale.
   case read(ReadID)
+  /// Asks the leader to raise `kraft.version`; answered like a request, once it is committed or refused.
+  case raiseVersion(RequestID, KRaftVersion)
   /// The process ends: hand over, then say that it is done.
   case shutDown
 }

@@ -31,6 +31,8 @@ package enum RaftRequest: Hashable, Sendable {
 /// The kinds of requests, for traces.
 package enum RequestKind: Hashable, Sendable {
   case preVote, vote, beginQuorum, endQuorum, fetch, fetchSnapshot, addVoter, removeVoter, updateVoter, versions
+  /// Of this node's own controller.
+  case raiseVersion
 }
 
 /// Asks for a vote, or whether one would be given (KIP-996).

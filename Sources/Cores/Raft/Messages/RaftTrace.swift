@@ -92,6 +92,10 @@ package enum RequestRefusal: Hashable, Sendable {
   case anotherChangeIsPending, termIsNotEstablished, votersAreUncommitted
   case votersAreStatic, duplicateVoter, unknownOrLastVoter, versionNotSupported, notCaughtUp, notReachable
   case notCommittedInTime
+  /// A version that is higher is in force.
+  case versionIsLower
+  /// A voter has not fetched yet, so that nobody knows where it keeps the log.
+  case voterIsUnknown
   case shuttingDown
 }
 

@@ -33,6 +33,7 @@ extension RaftMachine {
       // A voter from the configuration is known by its node alone until it fetches.
       progress.lastHeard = now
       progress.hasFetched = true
+      progress.directory = replica.directory
       guard let position else { return }
       if let before = progress.endIndex, before > position { wentBack = before }
       progress.endIndex = position

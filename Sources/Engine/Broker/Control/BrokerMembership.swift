@@ -148,7 +148,7 @@ final class BrokerMembership<Env: Environment>: Sendable {
     request.listeners = identity.endpoints.map {
       .init(name: $0.name, host: $0.host, port: $0.port, securityProtocol: $0.securityProtocol.rawValue)
     }
-    request.features = SupportedFeatures.all.map {
+    request.features = (SupportedFeatures.all + [KRaftVersion.supported]).map {
       .init(name: $0.name, minSupportedVersion: $0.versions.lowerBound, maxSupportedVersion: $0.versions.upperBound)
     }
     request.rack = identity.rack

@@ -1,5 +1,5 @@
 import Environment
-import Model
+package import Model
 import NIOCore
 import Raft
 import Synchronization
@@ -50,7 +50,32 @@ extension RaftDriver {
     self.receive(.updateVoter(request.decoded)) { reply, _ in answer(UpdateRaftVoterResponse(reply)) }
   }
 
+  /// Raises `kraft.version` where this replica leads the quorum.
+  ///
+  /// - Parameter done: called once, with nil when it is committed or was so already, else with why it is not.
+  package func raiseVersion(to version: KRaftVersion, _ done: @escaping @Sendable (ApiError?) -> Void) {
+    self.receive({ .raiseVersion($0, version) }) { reply, _ in
+      let what = "kraft.version cannot be raised to \(version) now:"
+      switch reply.status.error {
+      case .none: done(nil)
+      case .notLeaderOrFollower: done(ApiError(.notController, "This node is not the active controller any more."))
+      case .invalidUpdateVersion:
+        done(ApiError(.invalidUpdateVersion, "\(what) a voter does not support it, or has not been heard of since there is this leader."))
+      case .requestTimedOut:
+        done(
+          ApiError(.requestTimedOut, "\(what) a voter does not answer, another change of the quorum is under way, or it has just begun."))
+      case let other: done(ApiError(other, "\(what) \(other)."))
+      }
+    }
+  }
+
   private func receive(_ request: RaftRequest, _ answer: @escaping @Sendable (OutgoingAnswer, ByteBuffer?) -> Void) {
+    self.receive({ .request($0, request) }, answer)
+  }
+
+  private func receive(
+    _ input: @escaping @Sendable (RequestID) -> RaftInput, _ answer: @escaping @Sendable (OutgoingAnswer, ByteBuffer?) -> Void
+  ) {
     self.work.add {
       let id: RequestID? = self.state.withLock { state in
         if state.hasFailed || state.isClosed { return nil }
@@ -61,7 +86,7 @@ extension RaftDriver {
       }
       // Whoever asks a replica that has stopped must not wait for it.
       guard let id else { return answer(OutgoingAnswer(QuorumStatus(error: .kafkaStorageError, term: .zero)), nil) }
-      self.runStep(.request(id, request))
+      self.runStep(input(id))
     }
   }
 }

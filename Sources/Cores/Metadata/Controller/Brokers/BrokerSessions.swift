@@ -61,6 +61,9 @@ package struct BrokerSessions: Sendable, Equatable {
     var isProbed = false
     /// When its fencing is asked for again, should the first time have come to nothing.
     var fencingRetry: Instant?
+
+    /// Its session has ended, or nothing is left that could go on with it.
+    func isOver(at now: Instant) -> Bool { self.end.map { self.isDead || $0 <= now } ?? false }
   }
 
   /// A fencing that was asked for is asked for again after this time, unless it was replayed.
@@ -220,9 +223,11 @@ package struct BrokerSessions: Sendable, Equatable {
   }
 
   private mutating func endSessions(into effects: inout [Effect]) {
-    guard self.isActive else { return }
+    let now = self.now
+    // With every request that is decided, and mostly there is none.
+    guard self.isActive, self.contacts.values.contains(where: { $0.isOver(at: now) }) else { return }
     for id in self.contacts.keys.sorted() {
-      guard var contact = self.contacts[id], let end = contact.end, contact.isDead || end <= self.now else { continue }
+      guard var contact = self.contacts[id], contact.isOver(at: now) else { continue }
       if contact.isFenced {
         contact.end = nil
         contact.isDead = false

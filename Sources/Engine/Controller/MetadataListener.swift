@@ -80,7 +80,7 @@ extension ControllerEvent: CustomStringConvertible {
       case .sessionEnded: "broker \(id) of epoch \(epoch) fenced: no heartbeat for a whole session"
       case .processDead: "broker \(id) of epoch \(epoch) fenced: its process is dead"
       case .ownWish: "broker \(id) of epoch \(epoch) fenced: it asked for it"
-      case .controlledShutdown: "broker \(id) of epoch \(epoch) fenced: it has shut down in an orderly way"
+      case .controlledShutdown: "broker \(id) of epoch \(epoch) has shut down in an orderly way"
       case .directoriesFailed: "broker \(id) of epoch \(epoch) fenced: its log directory failed"
       case nil: "broker \(id) of epoch \(epoch) fenced"
       }

@@ -39,7 +39,7 @@ struct ClusterWatch {
   private func print(_ entry: ClusterHistory.Entry) {
     if !self.topics.isEmpty {
       switch entry.event {
-      case .partition(let topic, _), .topicCreated(let topic, _), .topicRemoved(let topic, _):
+      case .partition(let topic, _), .topicCreated(let topic, _), .topicRemoved(let topic, _), .topicConfigured(let topic, _, _):
         if !self.topics.contains(topic) { return }
       case .broker, .controller: break
       }

@@ -2,6 +2,7 @@ import Base
 import Broker
 import Controller
 import Logging
+import Metadata
 import Model
 import NIOServer
 import Replication
@@ -122,7 +123,7 @@ struct BrokerEventLog: BrokerEvents {
   private func record(_ event: ControllerEvent) {
     switch event {
     case .loaded, .snapshotLoaded, .snapshotTaken, .quorumLeaderChanged, .becameActive, .brokerRegistered, .brokerUnfenced,
-      .brokerShutsDown, .brokerUnregistered:
+      .brokerShutsDown, .brokerUnregistered, .brokerFenced(_, _, cause: .controlledShutdown):
       self.log.info("\(event)")
     case .partitionChanged: self.log.debug("\(event)")
     case .steppedDown, .brokerFenced, .cleanUpFailed, .uncleanElectionGaveUp: self.log.warning("\(event)")

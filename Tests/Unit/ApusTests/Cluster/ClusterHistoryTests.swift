@@ -115,6 +115,23 @@ private struct LogMaker {
     #expect(report.json["events"]?.text.contains(#""change":"fenced","cause":"\#(name)""#) == true)
   }
 
+  @Test func anOrderlyEndAndConfigsAreTold() throws {
+    var log = LogMaker()
+    try log.add(LogMaker.broker(1), LogMaker.broker(2), LogMaker.topicRecord, LogMaker.partition, at: 1000)
+    let fencing = BrokerRegistrationChangeRecord(brokerId: 1, brokerEpoch: 1, fenced: 1, cause: 4)
+    try log.add(.brokerRegistrationChange(fencing), at: 2000)
+    for (topic, value) in [("orders", "2"), ("other", "7"), ("orders", nil)] as [(String, String?)] {
+      try log.add(.config(ConfigRecord(resourceType: 2, resourceName: topic, name: "min.insync.replicas", value: value)), at: 3000)
+    }
+    let (history, story) = try self.replay(log)
+    let report = try #require(PartitionReport(story, history, since: nil, only: false))
+    #expect(report.lines.contains { $0.hasSuffix("broker 1 has shut down in an orderly way; it may not lead until it is back") })
+    #expect(report.lines.contains { $0.hasSuffix("min.insync.replicas of topic orders was set to 2") })
+    #expect(report.lines.last?.hasSuffix("min.insync.replicas of topic orders was taken off: the brokers' value holds") == true)
+    #expect(!report.lines.contains { $0.contains("other") })
+    #expect(report.json["events"]?.text.contains(#""event":"topicConfigured","topic":"orders","config":"min.insync.replicas""#) == true)
+  }
+
   @Test func onlyThePartitionAndOnlySince() throws {
     let (history, story) = try self.replay(try LogMaker.story())
     let only = try #require(PartitionReport(story, history, since: nil, only: true))

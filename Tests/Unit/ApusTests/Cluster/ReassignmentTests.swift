@@ -162,8 +162,8 @@ import Testing
     #expect(moves.moves.map(\.id) == [self.id(0), self.id(1)])
     #expect(moves.byteCount == 2048 && moves.replicaCount == 1)
     #expect(moves.summary == [
-      "broker 1: gives up 1", "broker 3: gets 1 replicas, 2.00 KiB",
-      "2 partitions change, 1 replicas are copied, 2.00 KiB in all; 1 only change their order or drop replicas",
+      "broker 1: gives up 1 replica", "broker 3: gets 1 replica, 2.00 KiB",
+      "2 partitions change, 1 replica is copied, 2.00 KiB in all; 1 only change their order or drop replicas",
     ])
     #expect(ReplicationThrottle.topicConfigs(moves) == [
       "t": ["leader.replication.throttled.replicas": .set("0:1,0:2"), "follower.replication.throttled.replicas": .set("0:3")]

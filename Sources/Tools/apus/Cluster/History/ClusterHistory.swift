@@ -23,6 +23,8 @@ struct ClusterHistory {
     case controller(NodeID)
     case topicCreated(name: String, id: KafkaUUID)
     case topicRemoved(name: String, id: KafkaUUID)
+    /// A config of the topic's own; a nil value: it has none any more.
+    case topicConfigured(name: String, config: String, value: String?)
     case partition(topic: String, PartitionTransition)
     case broker(NodeID, BrokerChange)
   }
@@ -148,6 +150,8 @@ struct ClusterHistory {
       self.clearEligible(name)
       return nil
     case .registerBroker, .unregisterBroker, .brokerRegistrationChange, .fenceBroker, .unfenceBroker: return self.replay(broker: change)
+    case .config(let resource, let name, let value) where resource.kind == .topic && place != nil:
+      return .topicConfigured(name: resource.name, config: name, value: value)
     case .config, .featureLevel, .producerIDs, .noOp: return nil
     }
   }

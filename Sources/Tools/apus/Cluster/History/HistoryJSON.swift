@@ -30,6 +30,11 @@ enum HistoryJSON {
       members += [("event", .string("topicCreated")), ("topic", .string(name)), ("id", .string("\(id)"))]
     case .topicRemoved(let name, let id):
       members += [("event", .string("topicRemoved")), ("topic", .string(name)), ("id", .string("\(id)"))]
+    case .topicConfigured(let name, let config, let value):
+      members += [
+        ("event", .string("topicConfigured")), ("topic", .string(name)), ("config", .string(config)),
+        ("value", value.map { .string($0) } ?? .null),
+      ]
     case .partition(let topic, let transition):
       members += [
         ("event", .string("partition")), ("topic", .string(topic)),

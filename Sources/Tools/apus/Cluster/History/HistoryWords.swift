@@ -93,6 +93,7 @@ enum HistoryWords {
     switch change {
     case .registered(let isFenced, let rack):
       "broker \(node) registered\(rack.map { " in rack \($0)" } ?? "")\(isFenced ? "; it may not lead yet" : "")"
+    case .fenced(.controlledShutdown): "broker \(node) has shut down in an orderly way; it may not lead until it is back"
     case .fenced(let cause?): "broker \(node) was fenced: it may not lead, for \(Self.because(cause))"
     case .fenced(nil): "broker \(node) was fenced: it may not lead, for its process is dead, its session ended, or it asked for it"
     case .unfenced: "broker \(node) may lead"
@@ -116,6 +117,8 @@ enum HistoryWords {
     case .controller(let node): "node \(node) became the active controller (quorum epoch \(entry.place.quorumEpoch))"
     case .topicCreated(let name, let id): "topic \(name) was created (id \(id))"
     case .topicRemoved(let name, let id): "topic \(name) was deleted (id \(id))"
+    case .topicConfigured(let name, let config, let value?): "\(config) of topic \(name) was set to \(value)"
+    case .topicConfigured(let name, let config, nil): "\(config) of topic \(name) was taken off: the brokers' value holds"
     case .partition(_, let transition): Self.text(transition, fencing: fencing)
     case .broker(let node, let change): Self.text(node, change)
     }

@@ -16,13 +16,13 @@ struct PartitionStory: Sendable {
 
   mutating func take(_ entry: ClusterHistory.Entry) {
     switch entry.event {
-    case .topicCreated(self.topic, _), .topicRemoved(self.topic, _): self.entries.append(entry)
+    case .topicCreated(self.topic, _), .topicRemoved(self.topic, _), .topicConfigured(self.topic, _, _): self.entries.append(entry)
     case .partition(self.topic, let transition) where transition.partition.partition == self.partition:
       self.holders.formUnion(transition.after.assignedReplicas)
       self.holders.formUnion(transition.before?.assignedReplicas ?? [])
       self.entries.append(entry)
     case .broker, .controller: self.context.append(entry)
-    case .topicCreated, .topicRemoved, .partition: break
+    case .topicCreated, .topicRemoved, .topicConfigured, .partition: break
     }
   }
 
@@ -37,7 +37,7 @@ struct PartitionStory: Sendable {
       switch entry.event {
       case .broker(let node, _): holders.contains(node)
       case .controller: true
-      case .topicCreated, .topicRemoved, .partition: false
+      case .topicCreated, .topicRemoved, .topicConfigured, .partition: false
       }
     }
     return (self.entries + relevant).sorted { $0.place.offset < $1.place.offset }
@@ -55,7 +55,7 @@ struct PartitionStory: Sendable {
       case .broker(let node, .fenced(let cause)) where gone.contains(node): return cause
       // It came back before: the fencing that follows is another.
       case .broker(let node, _) where gone.contains(node): return nil
-      case .broker, .controller, .topicCreated, .topicRemoved, .partition: continue
+      case .broker, .controller, .topicCreated, .topicRemoved, .topicConfigured, .partition: continue
       }
     }
     return nil

@@ -25,6 +25,8 @@ struct ReassignmentMoves {
   var byteCount: Int64 { self.moves.reduce(0) { $0 + $1.byteCount * Int64($1.adding.count) } }
   var replicaCount: Int { self.moves.reduce(0) { $0 + $1.adding.count } }
 
+  private static func replicas(_ count: Int) -> String { count == 1 ? "1 replica" : "\(count) replicas" }
+
   /// One line per broker that gets or loses something, and one for all.
   var summary: [String] {
     if self.moves.isEmpty { return ["nothing has to move: every partition is where it should be"] }
@@ -38,13 +40,14 @@ struct ReassignmentMoves {
       for broker in move.from where !move.to.contains(broker) { outgoing[broker, default: 0] += 1 }
     }
     var lines = Set(incoming.keys).union(outgoing.keys).sorted().map { broker in
-      let gets = incoming[broker].map { "gets \($0.count) replicas, \(Readable.bytes($0.bytes))" }
-      let gives = outgoing[broker].map { "gives up \($0)" }
+      let gets = incoming[broker].map { "gets \(Self.replicas($0.count)), \(Readable.bytes($0.bytes))" }
+      let gives = outgoing[broker].map { "gives up \(Self.replicas($0))" }
       return "broker \(broker): " + [gets, gives].compactMap { $0 }.joined(separator: "; ")
     }
     let reordered = self.moves.count { $0.adding.isEmpty }
     lines.append(
-      "\(self.moves.count) partitions change, \(self.replicaCount) replicas are copied, \(Readable.bytes(self.byteCount)) in all"
+      "\(self.moves.count) \(self.moves.count == 1 ? "partition changes" : "partitions change"), \(Self.replicas(self.replicaCount)) "
+        + "\(self.replicaCount == 1 ? "is" : "are") copied, \(Readable.bytes(self.byteCount)) in all"
         + (reordered > 0 ? "; \(reordered) only change their order or drop replicas" : ""))
     return lines
   }

@@ -110,11 +110,11 @@ struct ReplicaFetcherTests {
     var fetcher = FetcherHarness()
     fetcher.open(2)
     fetcher.does(fetcher.answered([1]))
-    fetcher.now += .milliseconds(10)
+    fetcher.now = fetcher.now + .milliseconds(10)
     #expect(fetcher.does(.timerFired) != nil, "it goes on without the one that is flushed")
     fetcher.does(.failed(number: fetcher.plan!.number))
     #expect(fetcher.machine.nextDeadline == fetcher.now + .milliseconds(50))
-    fetcher.now += .milliseconds(50)
+    fetcher.now = fetcher.now + .milliseconds(50)
     #expect(fetcher.does(.timerFired)?.keys == [2])
   }
 

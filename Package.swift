@@ -73,7 +73,7 @@ let package = Package(
     // Engine: drives the cores through ports.
     .target(name: "Environment", dependencies: ["Base", "Model", nioCore], path: "Sources/Engine/Environment", swiftSettings: common + mutants),
     .target(name: "Storage", dependencies: ["Base", "Model", "Records", "Compression", "LogCore", "Environment", nioCore, collections],
-      path: "Sources/Engine/Storage", swiftSettings: common),
+      path: "Sources/Engine/Storage", swiftSettings: common + mutants),
     .target(name: "Peers", dependencies: ["Base", "Model", "Wire", "Environment", nioCore], path: "Sources/Engine/Peers", swiftSettings: common),
     .target(name: "Controller",
       dependencies: ["Base", "Model", "Compression", "JSON", "Wire", "Records", "Election", "Raft", "Metadata", "LogCore", "Storage",
@@ -110,7 +110,7 @@ let package = Package(
         "Storage", "Controller", "Broker", "NIOServer", "NIONetwork", "PosixDisk", "Observability", "KafkaClient",
         "ClusterSimulation",
         argumentParser, logging, histogram, nioCore, nioPosix],
-      path: "Sources/Tools/apus", swiftSettings: common),
+      path: "Sources/Tools/apus", swiftSettings: common + mutants),
 
     // Tests. One unit target per target; the others are named for what they prove.
     .testTarget(name: "BaseTests", dependencies: ["Base", "Model"], path: "Tests/Unit/BaseTests", swiftSettings: common),

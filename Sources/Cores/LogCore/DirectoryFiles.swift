@@ -14,6 +14,20 @@ package enum PartitionMetadataFile {
     }
     return version == "0" ? id : nil
   }
+
+  /// Whether these are the first bytes of such a file and not all of it, or what a disk shows in their place: its writing was never
+  /// finished. A file that was synced once and has changed since is something else.
+  package static func isUnfinished(_ bytes: [UInt8]) -> Bool {
+    let whole = Array(self.text(topicID: .zero).utf8)
+    let written = bytes[..<(bytes.lastIndex { $0 != 0 }.map { $0 + 1 } ?? 0)]
+    guard written.count < whole.count else { return false }
+    let fixedCount = whole.count - KafkaUUID.zero.description.utf8.count
+    let isID = written.dropFirst(fixedCount).allSatisfy { byte in
+      let scalar = Unicode.Scalar(byte)
+      return scalar.properties.isAlphabetic && scalar.isASCII || ("0"..."9").contains(scalar) || scalar == "-" || scalar == "_"
+    }
+    return written.prefix(fixedCount).elementsEqual(whole.prefix(min(fixedCount, written.count))) && isID
+  }
 }
 
 /// `meta.properties` of a log directory: whose it is (KIP-631, KIP-858).

@@ -77,6 +77,12 @@ extension LeaderMachine {
     return self.isCatchingUp ? .offsetNotAvailable : nil
   }
 
+  /// The high watermark as a consumer is told it that has read everything below `offset`. What it has read was committed, whether or not
+  /// this leader knows yet, so that it is not told that the log ends before that.
+  package func highWatermark(forConsumerAt offset: Offset) -> Offset {
+    self.isCatchingUp ? max(self.log.highWatermark, min(offset, self.log.logEndOffset)) : self.log.highWatermark
+  }
+
   /// Why a consumer's fetch is not served. Before this leader has had a lease in its epoch its watermark is what a checkpoint or an earlier
   /// leader told, and consumers may have been shown more: for them it would go back. Asked only of one that `isCatchingUp`; one whose lease
   /// lives catches up as soon as its followers ask, and serves what it knows until then, as Kafka's does.

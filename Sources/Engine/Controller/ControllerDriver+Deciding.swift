@@ -62,6 +62,7 @@ extension ControllerDriver {
           completion(result.map { HeartbeatOutcome(answer: $0, session: session) })
         }
         self.decide(request, &state, &aftermath) { answer.decided($0) }
+        if self.environment.makes(.answersHeartbeatsUnconfirmed) { return answer.confirmed(.success(.zero)) }
         aftermath.append { self.quorum.confirmRead { answer.confirmed($0) } }
       }
     }
@@ -233,8 +234,10 @@ extension ControllerDriver {
       }
       if case .brokerRegistrationChange(let change) = record, change.isFenced == true { active.fencingCauses[change.nodeID] = change.cause }
     }
+    let isHasty = self.environment.makes(.answersBeforeCommit)
+    if isHasty { aftermath.append { answer(nil) } }
     active.pending.append(
-      Pending(endOffset: first + Int64(records.count), published: (active.machine.image, delta), answer: answer))
+      Pending(endOffset: first + Int64(records.count), published: (active.machine.image, delta)) { if !isHasty { answer($0) } })
     state.snapshot.bytes += encoded.reduce(0) { $0 + Int64($1.readableBytes) }
     // Also where a broker was fenced or came back: who is waited for, and who can be asked, may be others now.
     if delta.transitions.contains(where: { !$0.after.hasLeader }) || !delta.changedConfigs.isEmpty || !delta.changedBrokers.isEmpty {

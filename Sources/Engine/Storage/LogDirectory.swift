@@ -21,6 +21,9 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   let checkpoints: CheckpointStore<Disk>
   let names: DirectoryNames<Disk>
   private let lock: Mutex<Disk.Lock?>
+  #if APUS_MUTANTS
+    private let mutant: EngineMutant?
+  #endif
   /// A log went offline: what it wrote may not be on the disk, though a sync says so.
   private let hasFailed = Mutex(false)
   /// Logs of which what is on the disk is in doubt: their opening or creation began in this process and did not come to its end, or what an
@@ -37,7 +40,7 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   ///   - openFilesMax: how many files of logs and indexes are kept open at one time.
   package static func open(
     disk: Disk, path: String, nodeID: NodeID, clusterID: String?, newClusterID: String, openFilesMax: Int = 4096,
-    generator: inout some RandomNumberGenerator
+    generator: inout some RandomNumberGenerator, mutant: EngineMutant? = nil
   ) throws(StorageError) -> LogDirectory {
     try onDisk { () throws(DiskError) in try self.createDirectory(path, on: disk) }
     let lock: Disk.Lock
@@ -61,8 +64,8 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
     let files = OpenFileCache(disk: disk, limit: openFilesMax)
     let store = LogDirectory(
       path: path, disk: disk, metaProperties: metaProperties, marker: markerText, files: files, checkpoints: checkpoints, names: names,
-      lock: lock, notices: notices)
-    if markerText == nil { try store.makeDurable() }
+      lock: lock, notices: notices, mutant: mutant)
+    if markerText == nil, !store.makes(.trustsPageCache) { try store.makeDurable() }
     return store
   }
 
@@ -88,7 +91,8 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
 
   private init(
     path: String, disk: Disk, metaProperties: MetaProperties, marker: String?, files: OpenFileCache<Disk>,
-    checkpoints: CheckpointStore<Disk>, names: DirectoryNames<Disk>, lock: sending Disk.Lock, notices: [StorageNotice]
+    checkpoints: CheckpointStore<Disk>, names: DirectoryNames<Disk>, lock: sending Disk.Lock, notices: [StorageNotice],
+    mutant: EngineMutant?
   ) {
     self.path = path
     self.disk = disk
@@ -100,6 +104,19 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
     self.names = names
     self.notices = notices
     self.lock = Mutex(lock)
+    #if APUS_MUTANTS
+      self.mutant = mutant
+    #endif
+  }
+
+  /// Whether this directory's logs make the mistake.
+  @inline(__always)
+  func makes(_ mutant: EngineMutant) -> Bool {
+    #if APUS_MUTANTS
+      return self.mutant == mutant
+    #else
+      return false
+    #endif
   }
 
   /// Creates the directory and those above it that are missing, and makes their names durable: else a loss of power could take the
@@ -203,6 +220,7 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
   }
 
   private func hasUnchecked() throws(StorageError) -> Bool {
+    if self.makes(.closesUnchecked) { return false }
     if self.hasFailed.withLock({ $0 }) { return true }
     let (unfinished, opened) = (self.unfinished.withLock { $0 }, self.opened.withLock { $0 })
     if unfinished.isEmpty, self.wasClosedCleanly { return false }
@@ -252,14 +270,35 @@ package final class LogDirectory<Disk: DiskPort>: Sendable {
 
   package func directory(of partition: TopicPartition) -> String { "\(self.path)/\(partition)" }
 
-  /// The topic id in a partition's `partition.metadata`; nil if there is none.
+  /// Whose a partition's directory is, by its `partition.metadata`.
+  package enum Owner: Hashable, Sendable {
+    case topic(KafkaUUID)
+    /// There is no such file.
+    case unknown
+    /// The file is torn. The first flush of a log syncs it, so none was ever completed and nothing in the directory was ever vouched for.
+    case unfinished(hasRecords: Bool)
+  }
+
+  package func owner(of partition: TopicPartition) throws(StorageError) -> Owner {
+    let directory = self.directory(of: partition)
+    let path = directory + "/" + LogFileName.partitionMetadata
+    return try onDisk { () throws(DiskError) -> Result<Owner, StorageError> in
+      guard let bytes = try SmallFile.read(path, on: self.disk) else { return .success(.unknown) }
+      if let id = PartitionMetadataFile.topicID(of: String(decoding: bytes, as: UTF8.self)) { return .success(.topic(id)) }
+      guard PartitionMetadataFile.isUnfinished(bytes) else {
+        return .failure(StorageError.invalidFile(path: path, reason: "it does not say `version: 0` and a topic id"))
+      }
+      for entry in try self.disk.list(directory) where LogFileName.parse(entry.name)?.kind == .log {
+        if try self.disk.byteCount(of: directory + "/" + entry.name) > 0 { return .success(.unfinished(hasRecords: true)) }
+      }
+      return .success(.unfinished(hasRecords: false))
+    }.get()
+  }
+
+  /// The topic id in a partition's `partition.metadata`; nil if there is none, or its writing was never finished.
   package func topicID(of partition: TopicPartition) throws(StorageError) -> KafkaUUID? {
-    let path = self.directory(of: partition) + "/" + LogFileName.partitionMetadata
-    guard let text = try onDisk({ () throws(DiskError) in try SmallFile.readText(path, on: self.disk) }) else { return nil }
-    guard let id = PartitionMetadataFile.topicID(of: text) else {
-      throw .invalidFile(path: path, reason: "it does not say `version: 0` and a topic id")
-    }
-    return id
+    if case .topic(let id) = try self.owner(of: partition) { return id }
+    return nil
   }
 
   /// The room of the volume that the directory is on.

@@ -96,8 +96,8 @@ extension PartitionLog {
     let bases = Set(self.segments.map { $0.baseOffset })
     let obsolete = known.dropLast(2).filter { !bases.contains($0) }
     return CheckpointTicket(
-      recoveryPoint: self.flushedOffset, generation: self.gate.generation, gate: self.gate, directory: self.directory, files: files,
-      indexes: indexes,
+      recoveryPoint: self.store.makes(.checkpointsUnflushed) ? self.logEndOffset : self.flushedOffset, generation: self.gate.generation,
+      gate: self.gate, directory: self.directory, files: files, indexes: indexes,
       snapshots: snapshots, leaderEpochs: self.leaderEpochsChanged ? self.leaderEpochs.checkpointText : nil, obsolete: obsolete,
       disk: self.store.disk)
   }

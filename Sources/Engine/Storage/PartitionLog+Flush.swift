@@ -19,6 +19,7 @@ package struct FlushTicket<Disk: DiskPort>: Sendable {
   /// ticket is dropped and another begun later.
   package func run() throws(DiskError) {
     for file in self.files { try file.sync() }
+    if self.store.makes(.leavesDirectoriesUnsynced) { return }
     for directory in self.directories { try self.store.syncDirectory(directory) }
   }
 }

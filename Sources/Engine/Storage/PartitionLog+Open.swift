@@ -18,8 +18,11 @@ extension PartitionLog {
   }
 
   /// Opens a partition's log as above. `report` tells what was found and cut even if this throws: it is cut for good.
+  ///
+  /// - Parameter topicID: of the topic it belongs to, written where the log's making did not come to it, or was never made durable.
   package static func open(
-    in store: LogDirectory<Disk>, topicPartition: TopicPartition, config: LogConfig, now: Timestamp, report: inout RecoveryReport
+    in store: LogDirectory<Disk>, topicPartition: TopicPartition, topicID: KafkaUUID? = nil, config: LogConfig, now: Timestamp,
+    report: inout RecoveryReport
   ) throws(StorageError) -> PartitionLog {
     let isRetry = store.beginOpening(topicPartition)
     let recoveryPoint = store.checkpoints.recoveryPoint(of: topicPartition)
@@ -69,10 +72,23 @@ extension PartitionLog {
     // file and not of the table in memory, which an attempt before this one may have changed without coming to write it.
     try store.checkpoints.lower(topicPartition, recoveryPoint: log.logEndOffset, logStartOffset: log.logStartOffset)
     log.finishOpening()
+    if let topicID { try log.completeMetadata(topicID) }
     report.notices += log.takeNotices()
     report.logEndOffset = log.logEndOffset
     store.endOpening(topicPartition)
     return log
+  }
+
+  /// Writes `partition.metadata` where there is no whole one. Under another name first: a log with records must not come to look like one
+  /// that was never finished.
+  private mutating func completeMetadata(_ topicID: KafkaUUID) throws(StorageError) {
+    if case .topic = try self.store.owner(of: self.topicPartition) { return }
+    try onDisk { () throws(DiskError) in
+      try SmallFile.replace(
+        self.directory + "/" + LogFileName.partitionMetadata, with: PartitionMetadataFile.text(topicID: topicID), on: self.store.disk)
+    }
+    self.directoryVersion += 1
+    self.unsyncedDirectories = [self.directory, self.store.path]
   }
 
   private static func readLeaderEpochs(

@@ -74,6 +74,7 @@ extension PartitionLog {
 
   /// Makes the table from the newest snapshot that can be used and the headers of the batches after it. Blocks.
   mutating func rebuildProducers() throws(StorageError) -> ProducerTable {
+    if self.store.makes(.forgetsProducers) { return ProducerTable(endOffset: self.logEndOffset) }
     var table = ProducerTable(endOffset: self.segments[0].baseOffset)
     // One from before the first segment knows nothing of the batches in between: worse than none, for what it says is out of date.
     while let newest = self.snapshots.last(where: { $0 <= self.logEndOffset }), newest >= self.segments[0].baseOffset {

@@ -12,7 +12,7 @@ extension PartitionLog {
     self.recoveryPoint = min(report.recoveryPoint, point)
     let first = self.segmentIndex(for: point)
     self.leaderEpochs.truncate(toEnd: max(point, self.segments[first].baseOffset))
-    var scanner = SegmentScanner<Disk>()
+    var scanner = SegmentScanner<Disk>(isCredulous: self.store.makes(.recoversUnchecked))
     var hasChanged = false
     var index = first
     while index < self.segments.count {
@@ -97,10 +97,14 @@ extension PartitionLog {
 /// Reads segments batch by batch and verifies their checksums.
 struct SegmentScanner<Disk: DiskPort> {
   private static var windowByteCount: Int { 1 << 20 }
+  /// A deliberate bug.
+  private let isCredulous: Bool
   private var window: [UInt8] = []
   private var windowStart: Int64 = 0
   private var windowCount = 0
   private var windowFile: ObjectIdentifier?
+
+  init(isCredulous: Bool) { self.isCredulous = isCredulous }
 
   /// Checks a segment from the last indexed batch below the recovery point on and makes its indexes anew from there.
   mutating func scan(
@@ -115,7 +119,7 @@ struct SegmentScanner<Disk: DiskPort> {
       guard let total = scan.offer(header.map { RecoveryScan.Header($0) }, remaining: segment.byteCount - position), let header else {
         break
       }
-      let matches = try self.checksum(of: file, at: position, byteCount: total) == header.crc
+      let matches = try self.checksum(of: file, at: position, byteCount: total) == header.crc || self.isCredulous
       report.scannedByteCount += total
       scan.accept(RecoveryScan.Header(header), byteCount: total, checksumMatches: matches)
       guard matches else { break }

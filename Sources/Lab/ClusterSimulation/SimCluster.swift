@@ -26,7 +26,7 @@ final class SimCluster: Sendable {
     let plan = SimulationPlan(seed: seed, options: options)
     let world = World(seed: seed ^ 0x5EED)
     let board = Board(world: world, traceCapacity: options.traceCapacity)
-    let ledger = Ledger(board: board)
+    let ledger = Ledger(board: board, unclean: Set(plan.topics.filter(\.isUnclean).map(\.name)))
     world.net.setLatency(plan.frameLatency)
     let ids = (1...options.nodeCount).map { NodeID(Int32($0)) }
     let quorumCheck = QuorumCheck(board: board)
@@ -60,6 +60,13 @@ final class SimCluster: Sendable {
   }
 
   func node(_ id: NodeID) -> SimNode? { self.nodes.first { $0.id == id } }
+
+  /// Lets go of everything, also of what refers to itself in circles.
+  func end() {
+    for node in self.nodes { node.kill() }
+    self.world.end()
+    for node in self.nodes { node.disk.erase() }
+  }
 
   /// A consumer that reads everything once more and keeps it.
   func auditor() -> SimConsumer {

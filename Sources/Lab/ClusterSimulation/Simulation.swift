@@ -19,6 +19,7 @@ package struct Simulation {
   package static func run(seed: UInt64, options: SimulationOptions) -> SimulationReport {
     let simulation = Simulation(seed: seed, options: options)
     simulation.run()
+    defer { simulation.cluster.end() }
     return simulation.report
   }
 

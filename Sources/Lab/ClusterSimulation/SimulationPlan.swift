@@ -11,6 +11,8 @@ struct SimulationPlan: Sendable {
     var minInSyncReplicas: Int
     var flushPolicy: String
     var segmentBytes: Int
+    /// It may lose what was acknowledged, rather than stay without a leader.
+    var isUnclean = false
 
     var partitions: [TopicPartition] { (0..<self.partitionCount).map { TopicPartition(self.name, PartitionID($0)) } }
   }
@@ -43,6 +45,12 @@ struct SimulationPlan: Sendable {
   var checkpointInterval: Int64
   /// `replica.lag.time.max.ms`
   var replicaLag: Int64
+  /// The voters are in the metadata log, at first the first node alone (KIP-853). Otherwise they are in the configuration.
+  var isQuorumDynamic = false
+  /// `controller.quorum.auto.join.enable`
+  var joinsQuorum = false
+  /// `metadata.log.max.record.bytes.between.snapshots`
+  var snapshotBytes: Int64
   var faults: FaultPlan
   /// Of ten thousand answers with parts of files, how many find the socket full.
   var stallShare: UInt64
@@ -58,7 +66,7 @@ struct SimulationPlan: Sendable {
     self.healing = .seconds(12)
     self.trouble = max(.seconds(1), options.duration - self.calm - self.healing - .seconds(3))
     self.faults = FaultPlan(allowed: options.faults ?? Set(FaultKind.allCases), span: self.trouble, using: &generator)
-    let allKeepPower = Set(self.faults.kinds).isDisjoint(with: [.power, .powerAtWrite, .diskError])
+    let allKeepPower = Set(self.faults.kinds).isDisjoint(with: Self.losingUnsynced)
     self.topics = (0..<Int.random(in: 1...3, using: &generator)).map { number in
       let replicas = Int.random(in: 1...10, using: &generator) <= 8 ? min(3, options.nodeCount) : options.nodeCount
       return Topic(
@@ -88,6 +96,28 @@ struct SimulationPlan: Sendable {
     self.stallShare = Bool.random(using: &generator) ? UInt64.random(in: 0...500, using: &generator) : 0
     self.checkpointInterval = Int64.random(in: 500...5_000, using: &generator)
     self.replicaLag = Int64.random(in: 2_000...10_000, using: &generator)
+    self.snapshotBytes = 20 << 20
+    if Bool.random(using: &generator) { self.snapshotBytes = 1 << Int64.random(in: 10...15, using: &generator) }
+    if self.faults.kinds.contains(.voters) {
+      self.isQuorumDynamic = true
+      self.joinsQuorum = Bool.random(using: &generator)
+    }
+    if self.faults.kinds.contains(.unclean) { self.addUncleanTopic(options, using: &generator) }
+  }
+
+  /// What may take records that were not synced.
+  static let losingUnsynced: [FaultKind] = [.power, .powerAtWrite, .diskError, .blackout, .bitFlip]
+
+  /// Beside the others, with a producer of its own: one without sequence numbers, as a log that has lost records does not know theirs.
+  private mutating func addUncleanTopic(_ options: SimulationOptions, using generator: inout SeededGenerator) {
+    let topic = Topic(
+      name: "unclean", partitionCount: Int32.random(in: 1...2, using: &generator), replicationFactor: Int16(min(3, options.nodeCount)),
+      minInSyncReplicas: 1, flushPolicy: "fsync", segmentBytes: 1 << 20, isUnclean: true)
+    var producer = Self.producer(UInt32(self.producers.count + 1), topic.partitions, using: &generator)
+    producer.isIdempotent = false
+    producer.partitions = topic.partitions
+    self.topics.append(topic)
+    self.producers.append(producer)
   }
 
   private static func producer(
@@ -109,17 +139,19 @@ struct SimulationPlan: Sendable {
   }
 
   /// Whether partitions may leave nodes that do not run.
-  var movesPartitions: Bool { self.faults.kinds.contains(.reassign) || self.faults.kinds.contains(.topics) }
+  var movesPartitions: Bool { !Set(self.faults.kinds).isDisjoint(with: [.reassign, .reassignKill, .topics]) }
 
   /// One line for a report.
   var summary: String {
     let topics = self.topics.map { topic in
       "\(topic.partitionCount)x\(topic.replicationFactor)/\(topic.minInSyncReplicas) \(topic.flushPolicy) \(topic.segmentBytes)"
+        + (topic.isUnclean ? " unclean" : "")
     }
     let producers = self.producers.map { producer in
       "acks=\(producer.acks == -1 ? "all" : "\(producer.acks)")\(producer.isIdempotent ? " idempotent" : "") x\(producer.inFlightMax)"
     }
-    return "\(self.clocks.count) nodes; topics \(topics.joined(separator: ", ")); producers \(producers.joined(separator: ", ")); "
+    let quorum = self.isQuorumDynamic ? "; voters in the log\(self.joinsQuorum ? ", who join by themselves" : "")" : ""
+    return "\(self.clocks.count) nodes\(quorum); topics \(topics.joined(separator: ", ")); producers \(producers.joined(separator: ", ")); "
       + "faults \(self.faults.kinds.isEmpty ? "none" : self.faults.kinds.map(\.rawValue).joined(separator: " "))"
   }
 }

@@ -36,6 +36,27 @@ struct SimulationTests {
     }
   }
 
+  /// What was found with all the troubles that there were then.
+  private static let firstFaults: Set<FaultKind> = [
+    .clock, .crashAtWrite, .cut, .diskError, .elect, .fullDisk, .isolate, .kill, .pause, .power, .powerAtWrite, .reassign, .reset,
+    .restart, .rolling, .slowDisk, .slowWire, .topics,
+  ]
+
+  /// 25, 1003: power that was lost while a topic was made left an empty `partition.metadata`, and the partition out of service. 1005, 1006:
+  /// a new leader told consumers that the log ended before what they had read.
+  @Test("What was found with all troubles is not found again", arguments: [(25, 1), (1003, 3), (1005, 3), (1006, 3)] as [(UInt64, Int)])
+  func regressionsOfAll(seed: UInt64, nodes: Int) {
+    Self.run([seed], SimulationOptions(nodeCount: nodes, duration: .seconds(nodes == 1 ? 40 : 60), faults: Self.firstFaults))
+  }
+
+  @Test("Seeds that nobody has seen before")
+  func fresh() {
+    let first = UInt64.random(in: 0..<1 << 48)
+    let options = SimulationOptions(nodeCount: 3, duration: .seconds(40))
+    print("fresh seeds: \(options.replay(seed: first))")
+    Self.run(first..<first + 2, options)
+  }
+
   /// 24: a leader without a lease showed consumers an older high watermark. 109: a directory was marked as clean while its logs were being
   /// opened. 126: of a producer's batches only the last was known after a clean restart.
   @Test("What was found once is not found again", arguments: [24, 109, 126] as [UInt64])

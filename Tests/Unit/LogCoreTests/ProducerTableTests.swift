@@ -203,6 +203,18 @@ import Testing
     #expect(PartitionMetadataFile.topicID(of: PartitionMetadataFile.text(topicID: id) + "\n") == id)
     #expect(PartitionMetadataFile.topicID(of: "version: 1\ntopic_id: AAAAAAAAAAEAAAAAAAAAAg") == nil)
     #expect(PartitionMetadataFile.topicID(of: "version: 0\n") == nil)
+    let bytes = Array(PartitionMetadataFile.text(topicID: id).utf8)
+    for count in bytes.indices {
+      #expect(PartitionMetadataFile.isUnfinished(Array(bytes[..<count])))
+      #expect(PartitionMetadataFile.isUnfinished(bytes[..<count] + [0, 0]))
+      // A bit that flipped is no tear.
+      var rotten = bytes
+      rotten[count] ^= 0x80
+      #expect(!PartitionMetadataFile.isUnfinished(rotten))
+    }
+    #expect(!PartitionMetadataFile.isUnfinished(bytes))
+    #expect(!PartitionMetadataFile.isUnfinished(Array("version: 1".utf8)))
+    #expect(!PartitionMetadataFile.isUnfinished(Array("version: 0\ntopic_id: AA=A".utf8)))
   }
 
   @Test func metaProperties() throws {

@@ -82,6 +82,18 @@ struct HighWatermarkTests {
     #expect(leader.machine.refusalOfFetch(now: leader.now, lease: .none) == nil, "what is committed may always be read")
   }
 
+  @Test("A consumer is never told of an end before what it has read, though the leader may not know yet that it was committed")
+  func whatWasReadIsCommitted() {
+    var leader = LeaderHarness(end: 10, watermark: 6)
+    func told(_ offset: Int64) -> Offset { leader.machine.highWatermark(forConsumerAt: Offset(offset)) }
+    #expect(told(4) == Offset(6) && told(8) == Offset(8))
+    #expect(told(12) == Offset(10), "what the log does not have was never committed here")
+    _ = leader.fetch(2, 10)
+    _ = leader.fetch(3, 10)
+    _ = leader.does(.appended(endOffset: Offset(20)))
+    #expect(leader.machine.highWatermark(forConsumerAt: Offset(15)) == Offset(10), "nobody was shown what this leader appended")
+  }
+
   @Test("Without a live lease nothing is committed, acknowledged or said to be the latest; when it is renewed all goes on")
   func lease() {
     var leader = LeaderHarness(end: 5, watermark: 5)

@@ -103,6 +103,29 @@ import VirtualWorld
     #expect(try faulty.store.topicID(of: partition) == .metadataTopic)
   }
 
+  /// Before the first flush the file is whatever the loss of power made of it.
+  @Test(arguments: [0, 5, 21, 42], [false, true]) func aTornTopicIDIsWrittenAnew(after count: Int, hasRecords: Bool) throws {
+    var faulty = try FaultyLog()
+    let partition = TopicPartition("u", PartitionID(0))
+    var log = try PartitionLog.create(
+      in: faulty.store, topicPartition: partition, topicID: .metadataTopic, config: LogConfig(), now: Timestamp(0))
+    if hasRecords { try log.append(self.batch()) }
+    let path = faulty.store.directory(of: partition) + "/partition.metadata"
+    try faulty.disk.open(path, .readWrite).truncate(to: Int64(count))
+    faulty.disk.killProcess()
+    try faulty.reopen()
+    #expect(try faulty.store.owner(of: partition) == .unfinished(hasRecords: hasRecords))
+    #expect(try faulty.store.topicID(of: partition) == nil)
+    var report = RecoveryReport(topicPartition: partition, wasClean: true, recoveryPoint: .zero)
+    var opened = try PartitionLog.open(
+      in: faulty.store, topicPartition: partition, topicID: .metadataTopic, config: LogConfig(), now: Timestamp(0), report: &report)
+    #expect(try faulty.store.owner(of: partition) == .topic(.metadataTopic))
+    try #require(try opened.beginFlush()).run()
+    faulty.disk.losePower(modes: [.all])
+    try faulty.reopen()
+    #expect(try faulty.store.owner(of: partition) == .topic(.metadataTopic))
+  }
+
   @Test(arguments: [0, 1]) func aNewDirectoryWhoseNameCouldNotBeSyncedIsMadeAnew(after count: Int) throws {
     let disk = FaultyDisk(seed: 1)
     disk.inject(DiskFault(.syncDirectory, .io, after: count))

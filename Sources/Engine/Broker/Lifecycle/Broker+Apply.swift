@@ -156,12 +156,12 @@ extension Broker {
     }
     let log: PartitionLog<Env.Disk>
     do throws(StorageError) { log = try create() } catch {
-      guard case .alreadyExists = error, let stored = try self.logDirectory.topicID(of: partition) else { throw error }
-      // Its own: the replica was here before, and its log goes on.
-      if stored == topicID { return try self.loadLog(partition, topicID, image, metadata, config) }
-      do throws(DiskError) { try self.setAside(partition, reason: "it belongs to another topic of this name, \(stored)") } catch {
-        throw .disk(error)
+      guard case .alreadyExists = error else { throw error }
+      guard let objection = try self.objection(to: partition, of: topicID) else {
+        // Its own: the replica was here before, and its log goes on.
+        return try self.loadLog(partition, topicID, image, metadata, config)
       }
+      do throws(DiskError) { try self.setAside(partition, reason: objection) } catch { throw .disk(error) }
       log = try create()
     }
     self.events.record(.partitionCreated(partition, topicID: topicID))

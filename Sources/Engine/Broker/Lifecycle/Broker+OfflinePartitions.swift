@@ -63,7 +63,7 @@ extension Broker {
     guard let begun else { return }
     let name = TopicPartition(begun.hosted.name, id)
     let result = Result { () throws(StorageError) in
-      try self.openOrCreate(name, topicID, begun.image, begun.metadata, begun.hosted.config)
+      try self.createLog(name, topicID, begun.image, begun.metadata, begun.hosted.config)
     }
     self.changing.withLock { _ in
       self.reopening.withLock { $0 = nil }
@@ -97,15 +97,5 @@ extension Broker {
     }
     self.publish(catalog.updated(image: catalog.image, removing: [], adding: [hosted.replacing(id, with: slot)]))
     if case .hosted = slot { self.events.record(.partitionBackOnline(name)) }
-  }
-
-  /// The partition's log if there is one, else a new one: it may have been the creation that failed.
-  private func openOrCreate(
-    _ name: TopicPartition, _ topicID: KafkaUUID, _ image: PartitionImage, _ metadata: MetadataImage, _ config: TopicConfig
-  ) throws(StorageError) -> Partition<Env> {
-    do throws(StorageError) { return try self.createLog(name, topicID, image, metadata, config) } catch {
-      guard case .alreadyExists = error else { throw error }
-      return try self.loadLog(name, topicID, image, metadata, config)
-    }
   }
 }

@@ -40,7 +40,9 @@ extension Broker {
     let isFirst = isFirst || cluster.isItsOwnBootstrap
     let directory = try Self.openDirectory(environment, config, clusterID: clusterID, isFirst: isFirst, &generator)
     for notice in directory.notices { events.record(.storageNotice(notice)) }
-    let metadata = MetadataSubscription(events: events) { environment.submit(to: .partitions, $0) }
+    let metadata = MetadataSubscription(events: events, isBackwards: environment.makes(.actsOnMetadataBackwards)) {
+      environment.submit(to: .partitions, $0)
+    }
     let properties = directory.metaProperties
     let setup = ControllerSetup(
       config, staticConfig: staticConfig, directoryID: properties.directoryID, clusterID: properties.clusterID,
@@ -108,7 +110,7 @@ extension Broker {
     do throws(StorageError) {
       return try LogDirectory.open(
         disk: environment.disk, path: path, nodeID: config.nodeID, clusterID: clusterID,
-        newClusterID: newID ?? "", generator: &generator)
+        newClusterID: newID ?? "", generator: &generator, mutant: EngineMutant.allCases.first { environment.makes($0) })
     } catch {
       throw .storage(error)
     }
@@ -258,14 +260,12 @@ extension Broker {
       var reason = "the metadata has no such partition"
       if let (id, assignment) = registered {
         do throws(StorageError) {
-          let stored = try self.logDirectory.topicID(of: partition)
-          if stored == id || stored == nil, assignment.isReplica(self.config.nodeID) {
+          let objection = try self.objection(to: partition, of: id)
+          if objection == nil, assignment.isReplica(self.config.nodeID) {
             present.insert(partition)
             continue
           }
-          reason =
-            stored == id || stored == nil
-            ? "this broker is not one of its replicas" : "it belongs to another topic of this name, \(stored!)"
+          reason = objection ?? "this broker is not one of its replicas"
         } catch {
           // Whose it is cannot be told just now, which is no reason to begin anew in its place.
           self.events.record(.partitionOffline(partition, cause: error))
@@ -279,6 +279,16 @@ extension Broker {
       }
     }
     return (present, unreadable)
+  }
+
+  /// Why what lies in a partition's directory is not the log of this topic's partition; nil if it is, or may become it.
+  func objection(to partition: TopicPartition, of topicID: KafkaUUID) throws(StorageError) -> String? {
+    switch try self.logDirectory.owner(of: partition) {
+    case .topic(let stored): stored == topicID ? nil : "it belongs to another topic of this name, \(stored)"
+    case .unknown, .unfinished(hasRecords: false): nil
+    // They may be another topic's of this name, and whoever wrote them never counted on them.
+    case .unfinished(hasRecords: true): "its making was never finished, and no record in it was ever synced"
+    }
   }
 
   /// Renames a partition's directory so that nothing is written into it any more. Blocks.
@@ -367,7 +377,8 @@ extension Broker {
     let log: PartitionLog<Env.Disk>
     do throws(StorageError) {
       log = try PartitionLog.open(
-        in: self.logDirectory, topicPartition: partition, config: settings.log, now: self.environment.wallClock(), report: &report)
+        in: self.logDirectory, topicPartition: partition, topicID: topicID, config: settings.log, now: self.environment.wallClock(),
+        report: &report)
     } catch {
       // What was cut is cut, and the next try does not find it any more.
       if report.removedByteCount > 0 || !report.notices.isEmpty { self.events.record(.logRecovered(report)) }

@@ -37,12 +37,14 @@ final class MetadataSubscription: MetadataListener {
   private static var offloadedPartitionsMin: Int { 64 }
 
   private let events: any BrokerEvents
+  /// A deliberate bug: see `EngineMutant.actsOnMetadataBackwards`.
+  private let isBackwards: Bool
   private let offload: @Sendable (@escaping @Sendable () -> Void) -> Void
   private let state = Mutex(State())
 
   /// - Parameter offload: runs work that may block, one piece after the other.
-  init(events: any BrokerEvents, offload: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void) {
-    (self.events, self.offload) = (events, offload)
+  init(events: any BrokerEvents, isBackwards: Bool = false, offload: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void) {
+    (self.events, self.isBackwards, self.offload) = (events, isBackwards, offload)
   }
 
   func metadataChanged(_ image: MetadataImage, _ delta: MetadataDelta) {
@@ -127,7 +129,7 @@ final class MetadataSubscription: MetadataListener {
         return state.backlog
       }
       guard let backlog else { return }
-      for (image, delta) in backlog where image.offset > offset { apply(image, delta) }
+      for (image, delta) in self.isBackwards ? backlog.reversed() : backlog where image.offset > offset { apply(image, delta) }
     }
   }
 }

@@ -171,7 +171,7 @@ extension Partition {
       do throws(StorageError) {
         switch cut {
         case .end(let offset):
-          try state.log.truncate(to: offset, now: now)
+          if !self.environment.makes(.keepsDivergingTail) { try state.log.truncate(to: offset, now: now) }
           let (end, epoch) = (state.log.logEndOffset, Self.lastEpoch(state.log))
           self.handle(Follower.Input.truncated(endOffset: end, lastEpoch: epoch), &state, &effects)
         case .restart(let offset):

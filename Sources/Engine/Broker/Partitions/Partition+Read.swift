@@ -15,7 +15,7 @@ extension Partition {
     var failure: StorageError?
     let read = self.state.withLock { state -> FetchRead<File> in
       if let refusal = self.refusal(of: interest, for: consumer, state) { return FetchRead(refusal) }
-      let highWatermark = state.highWatermark
+      let highWatermark = self.environment.makes(.showsUncommitted) ? state.log.logEndOffset : state.highWatermark
       var read = FetchRead<File>()
       read.highWatermark = highWatermark
       read.lastStableOffset = state.follower == nil ? state.leader.lastStableOffset : highWatermark
@@ -36,6 +36,9 @@ extension Partition {
             read.divergence = end
             return read
           }
+        }
+        if state.follower == nil, !self.environment.makes(.showsUncommitted), !self.environment.makes(.tellsOlderWatermark) {
+          read.highWatermark = state.leader.highWatermark(forConsumerAt: interest.fetchOffset)
         }
         let slice = try state.log.read(
           from: interest.fetchOffset, maxBytes: maxBytes, upTo: highWatermark, minOneBatch: takesOversizedBatch)
@@ -65,7 +68,9 @@ extension Partition {
   /// Holds the epoch a client names against ours (KIP-320), and tells whether the partition is gone.
   private func refusal(ofEpoch epoch: LeaderEpoch, _ state: State) -> ErrorCode.Refusal? {
     // After a failure of the disk, what was durable before stays readable; other resignations end the reading.
-    if let resignation = state.leader.resignation, resignation != .kafkaStorageError { return .init(code: resignation) }
+    if let resignation = state.leader.resignation, resignation != .kafkaStorageError, !self.environment.makes(.servesWhenDeposed) {
+      return .init(code: resignation)
+    }
     if epoch == .unknown || epoch == state.leader.epoch { return nil }
     return .init(code: epoch < state.leader.epoch ? .fencedLeaderEpoch : .unknownLeaderEpoch)
   }
@@ -84,7 +89,7 @@ extension Partition {
       }
       let end = seesUncommitted ? state.log.logEndOffset : state.highWatermark
       func refusalOfLatest() -> ErrorCode? {
-        if seesUncommitted { return nil }
+        if seesUncommitted || self.environment.makes(.tellsLatestTooEarly) { return nil }
         return state.leader.refusalOfLatest(now: self.environment.now(), lease: self.surroundings.lease.current)
       }
       do throws(StorageError) {

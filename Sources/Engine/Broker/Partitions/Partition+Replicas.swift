@@ -34,7 +34,7 @@ extension Partition {
       var read = FetchRead<File>()
       read.highWatermark = state.leader.highWatermark
       read.logStartOffset = state.log.logStartOffset
-      if interest.lastFetchedEpoch != .unknown {
+      if interest.lastFetchedEpoch != .unknown, !self.environment.makes(.ignoresDivergence) {
         guard let end = state.log.endOffset(for: interest.lastFetchedEpoch) else { return FetchRead(.offsetOutOfRange) }
         if end.epoch < interest.lastFetchedEpoch || end.endOffset < interest.fetchOffset {
           read.divergence = end

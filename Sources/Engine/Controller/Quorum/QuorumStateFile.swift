@@ -13,6 +13,8 @@ struct QuorumStateFile<Disk: DiskPort>: Sendable {
   let disk: Disk
   /// The metadata log's directory.
   let directory: String
+  /// False: a deliberate bug.
+  var isSynced = true
   private var path: String { self.directory + "/" + Self.name }
 
   /// Nil if there is none: a node that never took part.
@@ -62,7 +64,7 @@ struct QuorumStateFile<Disk: DiskPort>: Sendable {
     } else {
       members += [("votedDirectoryId", .string((state.votedFor?.directory ?? .zero).description)), ("data_version", 1)]
     }
-    try SmallFile.replace(self.path, with: JSONValue.object(members).text, on: self.disk)
-    try self.disk.syncDirectory(self.directory)
+    try SmallFile.replace(self.path, with: Array(JSONValue.object(members).text.utf8), on: self.disk, synced: self.isSynced)
+    if self.isSynced { try self.disk.syncDirectory(self.directory) }
   }
 }

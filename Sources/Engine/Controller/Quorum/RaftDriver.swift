@@ -101,7 +101,8 @@ package final class RaftDriver<Env: Environment>: Sendable {
     self.clientID = "node-\(machine.config.local.node)"
     self.listener = listener
     self.snapshots = snapshots
-    self.stateFile = QuorumStateFile(disk: environment.disk, directory: log.directory)
+    self.stateFile = QuorumStateFile(
+      disk: environment.disk, directory: log.directory, isSynced: !environment.makes(.leavesQuorumStateUnsynced))
     self.state = Mutex(State(machine: machine, log: log))
   }
 

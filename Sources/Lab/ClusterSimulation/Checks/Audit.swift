@@ -63,7 +63,7 @@ struct Audit: Sendable {
     let board = self.cluster.board
     for (batch, count) in zip(copies.batches, copies.counts) {
       if let time = batch.acknowledged, count == 0 {
-        if batch.acks == -1 || !self.mayLose(batch, since: time) {
+        if batch.acks == -1 && !self.cluster.ledger.isUnclean(partition) || !self.mayLose(batch, since: time) {
           return board.violate(
             .durability,
             "\(batch.span), acknowledged with acks=\(batch.acks) at \(time.nanoseconds / 1_000_000) ms, is not in \(partition)")
@@ -82,9 +82,10 @@ struct Audit: Sendable {
 
   /// What only the leader had acknowledged may be lost with that leadership, and with the leader's power.
   private func mayLose(_ batch: Ledger.Batch, since time: Instant) -> Bool {
+    if self.cluster.ledger.isUnclean(batch.partition) { return true }
     guard let last = self.cluster.ledger.lastLeadership(of: batch.partition), last > time else { return false }
     if self.cluster.nodes.count > 1 { return true }
-    return !Set(self.cluster.plan.faults.kinds).isDisjoint(with: [.power, .powerAtWrite, .diskError, .fullDisk])
+    return !Set(self.cluster.plan.faults.kinds).isDisjoint(with: SimulationPlan.losingUnsynced + [.fullDisk])
   }
 
   /// The first copies of a producer's batches come in the order of their sending.

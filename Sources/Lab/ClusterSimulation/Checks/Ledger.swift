@@ -26,6 +26,10 @@ final class Ledger: Sendable {
     var node: NodeID
     var time: Instant
   }
+  struct InSync: Sendable {
+    var epoch: PartitionEpoch
+    var replicas: [NodeID]
+  }
   private struct State: Sendable {
     /// By producer number, from 1; in the order of the spans' numbers.
     var batches: [[Batch]] = []
@@ -33,12 +37,18 @@ final class Ledger: Sendable {
     var known: [TopicPartition: [Known?]] = [:]
     var leaders: [TopicPartition: [LeaderEpoch: Leadership]] = [:]
     var lastLeadership: [TopicPartition: Instant] = [:]
+    var inSync: [TopicPartition: InSync] = [:]
   }
 
   private let board: Board
+  /// Topics of which nothing that was committed need stay.
+  private let unclean: Set<String>
   private let state = Mutex(State())
 
-  init(board: Board) { self.board = board }
+  init(board: Board, unclean: Set<String>) { (self.board, self.unclean) = (board, unclean) }
+
+  /// Whether it may lose what was committed.
+  func isUnclean(_ partition: TopicPartition) -> Bool { self.unclean.contains(partition.topic) }
 
   // MARK: - Sending
 
@@ -78,7 +88,7 @@ final class Ledger: Sendable {
       guard let index = Self.index(of: span.first, in: state.batches[Int(span.producer)]) else { return [] }
       state.batches[Int(span.producer)][index].acknowledged = now
       let batch = state.batches[Int(span.producer)][index]
-      guard batch.acks == -1, offset >= .zero else { return [] }
+      guard batch.acks == -1, offset >= .zero, !self.isUnclean(batch.partition) else { return [] }
       return (0..<UInt32(span.count)).compactMap { delta in
         Self.learn(
           RecordID(producer: span.producer, number: span.first + delta), at: offset + Int64(delta), of: batch.partition,
@@ -92,6 +102,7 @@ final class Ledger: Sendable {
 
   /// A consumer read a record.
   func read(_ id: RecordID, at offset: Offset, of partition: TopicPartition, from node: NodeID, by consumer: String, now: Instant) {
+    if self.isUnclean(partition) { return }
     let conflict = self.state.withLock { state in
       Self.learn(id, at: offset, of: partition, from: "read by \(consumer) on node \(node) at \(now.nanoseconds / 1_000_000) ms", &state)
     }
@@ -131,6 +142,16 @@ final class Ledger: Sendable {
   }
 
   func lastLeadership(of partition: TopicPartition) -> Instant? { self.state.withLock { $0.lastLeadership[partition] } }
+
+  /// A leader or the controller says who is in sync by what is committed. Told as it happens, since both may be gone before anybody looks.
+  func isInSync(_ partition: TopicPartition, in epoch: PartitionEpoch, _ replicas: [NodeID]) {
+    self.state.withLock { state in
+      if let known = state.inSync[partition], known.epoch >= epoch { return }
+      state.inSync[partition] = InSync(epoch: epoch, replicas: replicas)
+    }
+  }
+
+  func inSync(of partition: TopicPartition) -> InSync? { self.state.withLock { $0.inSync[partition] } }
 
   /// All that was sent to a partition, in the order of producers and numbers.
   func batches(of partition: TopicPartition) -> [Batch] {

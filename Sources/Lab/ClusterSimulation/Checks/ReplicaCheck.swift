@@ -14,13 +14,15 @@ struct ReplicaCheck: Sendable {
       for (index, partition) in registered.partitions.enumerated() {
         let name = TopicPartition(topic.name, PartitionID(Int32(index)))
         let end = self.cluster.ledger.committedEnd(of: name)
-        for replica in partition.inSyncReplicas {
+        var inSync = Ledger.InSync(epoch: partition.partitionEpoch, replicas: partition.inSyncReplicas)
+        if let known = self.cluster.ledger.inSync(of: name), known.epoch > inSync.epoch { inSync = known }
+        for replica in inSync.replicas {
           guard let node = self.cluster.node(replica) else { continue }
           let log = DiskLog(name, on: node.disk, durable: topic.flushPolicy == "fsync", lastSegmentOnly: true)
           if log.endOffset < end {
             return self.cluster.board.violate(
               .inSync,
-              "node \(replica) is in sync for \(name) (\(partition.inSyncReplicas), epoch \(partition.partitionEpoch)) and has it up to "
+              "node \(replica) is in sync for \(name) (\(inSync.replicas), epoch \(inSync.epoch)) and has it up to "
                 + "\(log.endOffset) on its disk; committed is everything below \(end)")
           }
         }
@@ -34,7 +36,7 @@ struct ReplicaCheck: Sendable {
       guard let registered = image.topic(topic.name) else { continue }
       for (index, partition) in registered.partitions.enumerated() {
         let name = TopicPartition(topic.name, PartitionID(Int32(index)))
-        let end = self.cluster.ledger.committedEnd(of: name)
+        let end = topic.isUnclean ? self.commonEnd(of: name, partition) : self.cluster.ledger.committedEnd(of: name)
         var reference: (node: NodeID, batches: [DiskLog.Batch])?
         for replica in partition.inSyncReplicas {
           guard let node = self.cluster.node(replica) else { continue }
@@ -50,5 +52,10 @@ struct ReplicaCheck: Sendable {
         }
       }
     }
+  }
+
+  private func commonEnd(of name: TopicPartition, _ partition: PartitionImage) -> Offset {
+    let ends = partition.inSyncReplicas.compactMap { self.cluster.node($0) }.map { DiskLog(name, on: $0.disk, durable: false).endOffset }
+    return ends.min() ?? .zero
   }
 }

@@ -1,4 +1,5 @@
 import Base
+import Metadata
 import Model
 import Peers
 import Synchronization
@@ -7,8 +8,8 @@ import Wire
 
 // What operators do. Whatever the state of the cluster, each request is asked once: it may fail, as long as it says so.
 extension SimAdmin {
-  /// Gives a partition of the clients' topics other replicas, or cancels what is under way.
-  func reassign(_ choice: UInt64, among nodes: [NodeID]) {
+  /// Gives a partition of the clients' topics other replicas, or cancels what is under way. Returns one of the new replicas.
+  func reassign(_ choice: UInt64, among nodes: [NodeID]) -> NodeID? {
     let topic = self.topics[Int(choice % UInt64(self.topics.count))]
     let partition = Int32(choice >> 8 % UInt64(topic.partitionCount))
     var generator = SeededGenerator(seed: choice)
@@ -24,7 +25,43 @@ extension SimAdmin {
       self.expect(response.errorCode, "a reassignment")
       for topic in response.responses { for answer in topic.partitions { self.expect(answer.errorCode, "a reassignment") } }
     }
+    return isCancelled ? nil : replicas.randomElement(using: &generator).map { NodeID($0) }
   }
+
+  // MARK: - Voters
+
+  /// Takes a vote away, or gives one to a node that has none: whichever the leader of the quorum names.
+  func changeVoters(_ choice: UInt64) {
+    let request = DescribeQuorumRequest(topics: [.init(topicName: TopicName.clusterMetadata, partitions: [.init(partitionIndex: 0)])])
+    self.ask(request) { response in
+      guard response.errorCode == .none, let quorum = response.topics.first?.partitions.first, quorum.errorCode == .none else { return }
+      func node(_ replicas: [DescribeQuorumResponse.ReplicaState]) -> DescribeQuorumResponse.ReplicaState? {
+        replicas.isEmpty ? nil : replicas[Int(choice >> 8 % UInt64(replicas.count))]
+      }
+      // Observers that are gone are still named for a while.
+      if let observer = node(quorum.observers), choice % 3 != 0 || quorum.currentVoters.count == 1 {
+        self.addVoter(NodeID(observer.replicaId), observer.replicaDirectoryId)
+      } else if quorum.currentVoters.count > 1, let voter = node(quorum.currentVoters) {
+        self.removeVoter(NodeID(voter.replicaId), voter.replicaDirectoryId)
+      }
+    }
+  }
+
+  private func addVoter(_ node: NodeID, _ directory: KafkaUUID) {
+    self.client.board.record(.note("gives node \(node) a vote"), self.client.subject)
+    let request = AddRaftVoterRequest(
+      clusterId: nil, timeoutMs: 2_000, voterId: node.rawValue, voterDirectoryId: directory,
+      listeners: [.init(name: "CONTROLLER", host: NodeSettings.host(node), port: NodeSettings.controllerPort)])
+    self.ask(request) { self.expect($0.errorCode, "a vote for node \(node)", .voterChange) }
+  }
+
+  private func removeVoter(_ node: NodeID, _ directory: KafkaUUID) {
+    self.client.board.record(.note("takes the vote of node \(node)"), self.client.subject)
+    let request = RemoveRaftVoterRequest(clusterId: nil, voterId: node.rawValue, voterDirectoryId: directory)
+    self.ask(request) { self.expect($0.errorCode, "the end of node \(node)'s vote", .voterChange) }
+  }
+
+  // MARK: - Topics
 
   func electPreferred() {
     self.ask(ElectLeadersRequest(electionType: 0, topicPartitions: nil, timeoutMs: 2_000)) { response in

@@ -40,6 +40,7 @@ final class SimAdmin: Sendable {
             .init(name: "flush.policy", value: topic.flushPolicy),
             .init(name: "segment.bytes", value: "\(topic.segmentBytes)"),
             .init(name: "retention.ms", value: "-1"),
+            .init(name: "unclean.leader.election.enable", value: "\(topic.isUnclean)"),
           ])
       }, timeoutMs: 1_000)
     self.client.anyPeer().call(request, timeout: .seconds(2)) { result in

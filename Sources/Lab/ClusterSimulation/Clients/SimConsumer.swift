@@ -25,6 +25,8 @@ final class SimConsumer: Sendable {
     /// Of the last record that was read.
     var epoch = LeaderEpoch.unknown
     var highWatermark = Offset.zero
+    /// Whose watermark that was.
+    var watermarkEpoch = LeaderEpoch.unknown
     /// The last answer had everything there was.
     var isAtEnd = false
     var retryAt = Instant.origin
@@ -79,6 +81,8 @@ final class SimConsumer: Sendable {
     var line: Int
     var partition: TopicPartition
     var position: Offset
+    /// The leader's that is asked, which refuses if it is another.
+    var leaderEpoch: LeaderEpoch
   }
 
   private func pump() {
@@ -93,12 +97,14 @@ final class SimConsumer: Sendable {
           wakeAt = min(wakeAt, state.lines[index].retryAt)
           continue
         }
-        guard let leader = view[state.lines[index].partition]?.leader, leader != .none, view.addresses[leader] != nil else {
+        guard let known = view[state.lines[index].partition], known.leader != .none, view.addresses[known.leader] != nil else {
           needsMetadata = true
           continue
         }
+        let leader = known.leader
         if state.asking.contains(leader) { continue }
-        let order = Order(line: index, partition: state.lines[index].partition, position: state.lines[index].position)
+        let order = Order(
+          line: index, partition: state.lines[index].partition, position: state.lines[index].position, leaderEpoch: known.epoch)
         if let place = requests.firstIndex(where: { $0.node == leader }) {
           requests[place].orders.append(order)
         } else {
@@ -136,7 +142,7 @@ final class SimConsumer: Sendable {
       }
       request.topics[request.topics.count - 1].partitions.append(
         .init(
-          partition: order.partition.partition.rawValue, currentLeaderEpoch: view[order.partition]?.epoch.rawValue ?? -1,
+          partition: order.partition.partition.rawValue, currentLeaderEpoch: order.leaderEpoch.rawValue,
           fetchOffset: order.position.rawValue, lastFetchedEpoch: self.state.withLock { $0.lines[order.line].epoch.rawValue },
           partitionMaxBytes: 1 << 16))
     }
@@ -188,6 +194,7 @@ final class SimConsumer: Sendable {
 
   private func refused(_ order: Order, _ answer: FetchResponse.PartitionData, _ node: NodeID) {
     if answer.errorCode == .offsetOutOfRange || answer.divergingEpoch.endOffset >= 0 {
+      if self.ledger.isUnclean(order.partition) { return self.goBack(order, to: max(0, answer.divergingEpoch.endOffset)) }
       // It has read, as committed, everything below.
       self.client.board.violate(
         .committedStays, "\(self.client.name) has read \(order.partition) up to \(order.position), and node \(node) says "
@@ -195,6 +202,17 @@ final class SimConsumer: Sendable {
     }
     let promptly = self.client.follow(leader: answer.currentLeader.leaderId, epoch: answer.currentLeader.leaderEpoch, of: order.partition)
     self.failed(order, promptly: promptly)
+  }
+
+  /// Records that it has read are no more.
+  private func goBack(_ order: Order, to offset: Int64) {
+    self.client.board.record(.note("goes back in \(order.partition) from \(order.position) to \(offset)"), self.client.subject)
+    let end = Offset(offset)
+    self.state.withLock { state in
+      (state.lines[order.line].position, state.lines[order.line].isAtEnd) = (end, false)
+      (state.lines[order.line].highWatermark, state.lines[order.line].epoch) = (.zero, .unknown)
+      state.lines[order.line].records.removeAll { $0.offset >= end }
+    }
   }
 
   // MARK: - Reading
@@ -249,11 +267,14 @@ final class SimConsumer: Sendable {
     _ order: Order, _ position: Offset, _ epoch: LeaderEpoch, _ records: [ReadRecord], _ highWatermark: Offset, _ node: NodeID
   ) {
     let now = self.client.environment.worldTime
+    // A new leader learns of the last commitments of the one before only from its followers, and may tell a consumer that is behind of
+    // less than that one did. One leader never takes anything back, and none tells of an end that lies before what was read.
     let former = self.state.withLock { state in
-      defer { state.lines[order.line].highWatermark = highWatermark }
-      return state.lines[order.line].highWatermark
+      let line = state.lines[order.line]
+      (state.lines[order.line].highWatermark, state.lines[order.line].watermarkEpoch) = (highWatermark, order.leaderEpoch)
+      return line.watermarkEpoch == order.leaderEpoch ? max(line.highWatermark, order.position) : order.position
     }
-    if highWatermark < former {
+    if highWatermark < former, !self.ledger.isUnclean(order.partition) {
       self.client.board.violate(
         .freshness, "the high watermark of \(order.partition) went from \(former) back to \(highWatermark), seen by \(self.client.name) on "
           + "node \(node)")

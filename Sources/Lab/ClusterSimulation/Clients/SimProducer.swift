@@ -26,7 +26,6 @@ final class SimProducer: Sendable {
     var batches: [Batch] = []
     var nextSequence: Int32 = 0
     var retryAt = Instant.origin
-    var inFlightCount: Int { self.batches.count(where: \.isInFlight) }
   }
   struct Identity: Sendable {
     var id: ProducerID
@@ -140,8 +139,11 @@ final class SimProducer: Sendable {
   }
 
   /// Which batch of a line may go next. One that goes again is alone in flight, so that none overtakes it.
+  ///
+  /// No batch goes that is further from the first which is not acknowledged than there may be in flight: leaders know again a producer's last
+  /// five only, and that one may wait at a leader that is cut off while another takes what comes behind it.
   private static func next(_ line: Line, inFlightMax: Int) -> Int? {
-    guard let index = line.batches.firstIndex(where: { !$0.isInFlight }), line.inFlightCount < inFlightMax else { return nil }
+    guard let index = line.batches.firstIndex(where: { !$0.isInFlight }), index < inFlightMax else { return nil }
     return line.batches[index].attempts > 0 && index > 0 ? nil : index
   }
 

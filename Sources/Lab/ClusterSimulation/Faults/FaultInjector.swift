@@ -51,10 +51,32 @@ struct FaultInjector: Sendable {
       self.board.count(.diskError)
       node.inject(Self.diskFault(event.choice >> 16))
     case .isolate, .cut, .slowWire, .reset: self.troubleWires(of: node, event)
-    case .reassign: self.cluster.admin.reassign(event.choice >> 16, among: nodes.map(\.id))
+    case .blackout: self.cutAllPower(event.length)
+    case .bitFlip:
+      self.board.count(.bitFlip)
+      node.cutPower(flippingBits: true)
+      self.beginAgain(node, after: event.length)
+    case .reassign: _ = self.cluster.admin.reassign(event.choice >> 16, among: nodes.map(\.id))
+    case .reassignKill:
+      guard let target = self.cluster.admin.reassign(event.choice >> 16, among: nodes.map(\.id)).flatMap(self.cluster.node) else { return }
+      self.world.after(.milliseconds(Int64(event.choice >> 40 % 500))) {
+        self.board.count(.kill)
+        target.kill()
+        self.beginAgain(target, after: event.length)
+      }
+    case .voters: self.cluster.admin.changeVoters(event.choice >> 16)
     case .elect: self.cluster.admin.electPreferred()
     case .topics: self.cluster.admin.changeTopics(event.choice >> 16)
-    case .clock: break
+    case .clock, .unclean: break
+    }
+  }
+
+  private func cutAllPower(_ length: Duration) {
+    for node in self.cluster.nodes {
+      self.board.count(.powerLoss)
+      node.cutPower()
+      // They do not come back at the same time.
+      self.beginAgain(node, after: .milliseconds(self.world.draw(20...max(21, length.wholeMilliseconds))))
     }
   }
 

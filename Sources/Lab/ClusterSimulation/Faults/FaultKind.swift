@@ -36,4 +36,15 @@ package enum FaultKind: String, Sendable, Hashable, CaseIterable {
   case topics
   /// Clocks that are wrong and run at different rates.
   case clock
+  // Later kinds come behind the earlier ones, so that seeds of a given set of kinds stay what they were.
+  /// All machines lose power in one moment.
+  case blackout
+  /// A machine loses power, and some of what it wrote and had not synced comes back with a bit that is wrong.
+  case bitFlip = "bit-flip"
+  /// A partition is reassigned, and one of its new replicas dies while it catches up.
+  case reassignKill = "reassign-kill"
+  /// Controllers get votes in the quorum and lose them (KIP-853).
+  case voters
+  /// There is a topic that gives records up rather than stay without a leader (`unclean.leader.election.enable`).
+  case unclean
 }

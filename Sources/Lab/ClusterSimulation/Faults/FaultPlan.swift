@@ -25,7 +25,7 @@ struct FaultPlan: Sendable {
     let share = UInt64.random(in: 2...8, using: &generator)
     self.kinds = candidates.filter { _ in UInt64.random(in: 0..<10, using: &generator) < share }
     if self.kinds.isEmpty { self.kinds = [candidates.randomElement(using: &generator)!] }
-    for kind in self.kinds where kind != .clock {
+    for kind in self.kinds where kind.happens {
       var time = Duration.zero
       let interval = Self.meanInterval(of: kind, using: &generator)
       while true {
@@ -41,7 +41,7 @@ struct FaultPlan: Sendable {
 
   /// Nanoseconds.
   private static func meanInterval(of kind: FaultKind, using generator: inout SeededGenerator) -> Int64 {
-    let seconds: ClosedRange<Int64> = kind == .rolling ? 10...30 : 1...16
+    let seconds: ClosedRange<Int64> = kind == .rolling || kind == .blackout ? 10...30 : 1...16
     // Between once and sixteen times the shortest, each doubling as likely as the next.
     let shift = Int64.random(in: 0...4, using: &generator)
     return min(seconds.upperBound, seconds.lowerBound << shift) * 1_000_000_000
@@ -55,10 +55,18 @@ struct FaultPlan: Sendable {
       case .pause: 10...6_000
       case .fullDisk, .slowDisk, .slowWire: 200...8_000
       case .isolate, .cut: 50...10_000
-      case .diskError, .reset, .clock, .reassign, .elect, .topics: 0...0
+      case .blackout: 20...3_000
+      case .bitFlip: 20...8_000
+      case .reassignKill: 20...5_000
+      case .diskError, .reset, .clock, .reassign, .elect, .topics, .voters, .unclean: 0...0
       }
     // Short ones are as likely as long ones.
     let upper = Int64.random(in: milliseconds, using: &generator)
     return .milliseconds(Int64.random(in: milliseconds.lowerBound...max(milliseconds.lowerBound, upper), using: &generator))
   }
+}
+
+extension FaultKind {
+  /// Whether it comes again and again. The others are there all the time.
+  var happens: Bool { self != .clock && self != .unclean }
 }

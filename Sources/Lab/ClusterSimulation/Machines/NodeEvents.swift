@@ -33,6 +33,8 @@ struct NodeEvents: BrokerEvents {
       self.node.ledger.leads(partition, in: epoch, self.node.id, now: self.node.world.now)
     case .partitionOffline: self.node.board.count(.offlinePartition)
     case .controller(let event): self.count(event)
+    case .replica(let partition, .inSyncReplicasChanged(let replicas, let epoch)):
+      self.node.ledger.isInSync(partition, in: epoch, replicas)
     case .replica(_, .truncated): self.node.board.count(.truncation)
     case .replica(_, .leaseEnded): self.node.board.count(.leaseEnded)
     case .replica(_, .underMinInSync): self.node.board.count(.underMinInSync)
@@ -48,11 +50,13 @@ struct NodeEvents: BrokerEvents {
       if let id = leader.node { self.node.quorumCheck.leads(id, in: leader.epoch.rawValue) }
     case .brokerFenced(_, _, cause: .sessionEnded), .brokerFenced(_, _, cause: .processDead): self.node.board.count(.fenced)
     case .snapshotLoaded: self.node.board.count(.snapshotLoaded)
-    case .partitionChanged(_, let change):
+    case .partitionChanged(let partition, let change):
+      self.node.ledger.isInSync(partition, in: change.after.partitionEpoch, change.after.inSyncReplicas)
       guard let before = change.before else { return }
       if !Set(before.inSyncReplicas).isSubset(of: change.after.inSyncReplicas) { self.node.board.count(.inSyncShrank) }
       if !Set(change.after.inSyncReplicas).isSubset(of: before.inSyncReplicas) { self.node.board.count(.inSyncGrew) }
       if change.reason == .preferredElection { self.node.board.count(.preferredElection) }
+      if change.reason == .uncleanElection { self.node.board.count(.uncleanLeader) }
     default: break
     }
   }

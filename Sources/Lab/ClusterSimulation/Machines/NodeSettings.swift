@@ -17,16 +17,27 @@ struct NodeSettings: Sendable {
 
   static func host(_ id: NodeID) -> String { "node-\(id)" }
 
+  /// What a node of a dynamic quorum is told at its first start.
+  var clusterID: String? { self.plan.isQuorumDynamic ? KafkaUUID(high: 0xA9, low: 0x05).description : nil }
+  /// Whether a dynamic quorum begins with this node.
+  var isFirst: Bool { self.plan.isQuorumDynamic && self.id == self.all.first }
+
+  private var quorum: [String] {
+    if !self.plan.isQuorumDynamic {
+      return ["controller.quorum.voters=" + self.all.map { "\($0)@\(Self.host($0)):\(Self.controllerPort)" }.joined(separator: ",")]
+    }
+    let servers = self.all.map { "\(Self.host($0)):\(Self.controllerPort)" }.joined(separator: ",")
+    return ["controller.quorum.bootstrap.servers=" + servers, "controller.quorum.auto.join.enable=\(self.plan.joinsQuorum)"]
+  }
+
   /// What `server.properties` would hold.
   var text: String {
-    let voters = self.all.map { "\($0)@\(Self.host($0)):\(Self.controllerPort)" }.joined(separator: ",")
     let lines = [
       "process.roles=broker,controller",
       "node.id=\(self.id)",
       "log.dirs=\(Self.dataDirectory)",
       "listeners=PLAINTEXT://\(Self.host(self.id)):\(Self.clientPort),CONTROLLER://\(Self.host(self.id)):\(Self.controllerPort)",
       "controller.listener.names=CONTROLLER",
-      "controller.quorum.voters=\(voters)",
       "auto.create.topics.enable=false",
       "replica.lag.time.max.ms=\(self.plan.replicaLag)",
       "num.recovery.threads.per.data.dir=2",
@@ -34,8 +45,9 @@ struct NodeSettings: Sendable {
       "log.flush.start.offset.checkpoint.interval.ms=\(self.plan.checkpointInterval * 4)",
       "replica.high.watermark.checkpoint.interval.ms=\(self.plan.checkpointInterval)",
       "log.message.timestamp.after.max.ms=9223372036854775807",
+      "metadata.log.max.record.bytes.between.snapshots=\(self.plan.snapshotBytes)",
     ]
-    return lines.joined(separator: "\n") + "\n"
+    return (lines + self.quorum).joined(separator: "\n") + "\n"
   }
 
   func parse() throws(StaticConfigError) -> StaticConfig { try StaticConfig(file: (name: "server.properties", text: self.text)) }

@@ -99,7 +99,9 @@ final class SimNode: Sendable {
   private func boot(_ number: Int, _ environment: WorldNode) {
     let broker: NodeBroker
     do throws(BrokerStartError) {
-      broker = try NodeBroker.open(environment: environment, staticConfig: self.staticConfig, events: NodeEvents(node: self, life: number))
+      broker = try NodeBroker.open(
+        environment: environment, staticConfig: self.staticConfig, clusterID: self.settings.clusterID, isFirst: self.settings.isFirst,
+        events: NodeEvents(node: self, life: number))
     } catch {
       return self.startFailed(error, number)
     }
@@ -170,10 +172,11 @@ final class SimNode: Sendable {
     self.end(losingPower: false)
   }
 
-  func cutPower() {
+  /// - Parameter flippingBits: what was not synced and is there nevertheless may have a bit that is wrong.
+  func cutPower(flippingBits: Bool = false) {
     // Also where no process runs: the disk may hold what is not on it yet.
     self.board.record(.ended("loses power"), self.subject)
-    self.end(losingPower: true)
+    self.end(losingPower: true, flippingBits: flippingBits)
   }
 
   /// The process ends, or all of the machine, during the `count`-th change of the disk from now. If none comes, nothing happens.
@@ -193,7 +196,7 @@ final class SimNode: Sendable {
     }
   }
 
-  private func end(losingPower: Bool) {
+  private func end(losingPower: Bool, flippingBits: Bool = false) {
     // Released at the end, as its end may run code.
     let (life, onStopped) = self.state.withLock { state -> (Life?, (@Sendable () -> Void)?) in
       defer { (state.life, state.onStopped) = (nil, nil) }
@@ -201,7 +204,7 @@ final class SimNode: Sendable {
     }
     if losingPower {
       self.world.cutPower(self.machine)
-      self.disk.losePower()
+      self.disk.losePower(flippingBits: flippingBits)
     } else {
       self.world.kill(self.machine)
       self.disk.killProcess()

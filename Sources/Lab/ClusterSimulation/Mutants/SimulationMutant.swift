@@ -1,4 +1,5 @@
 #if APUS_MUTANTS
+  import Environment
   import Metadata
   import Raft
   import Replication
@@ -10,6 +11,7 @@
 
     /// All that this build can have, by their names.
     package static let all: [SimulationMutant] =
-      (RaftMutant.named.keys.sorted() + Mutant.allCases.map(\.rawValue) + ControllerMutant.allCases.map(\.rawValue)).map { Self($0) }
+      (RaftMutant.named.keys.sorted() + Mutant.allCases.map(\.rawValue) + ControllerMutant.allCases.map(\.rawValue)
+        + EngineMutant.allCases.map(\.rawValue)).map { Self($0) }
   }
 #endif

@@ -2,7 +2,7 @@ package import Environment
 
 /// One call of a faulty disk that is to go wrong.
 package struct DiskFault: Hashable, Sendable {
-  package enum Operation: Hashable, Sendable { case open, write, truncate, sync, syncDirectory, rename, remove }
+  package enum Operation: String, Hashable, Sendable { case open, write, truncate, sync, syncDirectory, rename, remove }
   package var operation: Operation
   package var kind: DiskError.Kind
   /// Only calls on paths that end with this.

@@ -30,12 +30,18 @@ package final class FaultyDisk: DiskPort {
   // MARK: Trouble
 
   /// The power goes, and comes back.
-  package func losePower(modes: [LossMode] = LossMode.allCases) {
+  ///
+  /// - Parameter flippingBits: of the writes to logs and their indexes that were not synced and survive, some have a bit that is wrong.
+  package func losePower(modes: [LossMode] = LossMode.allCases, flippingBits: Bool = false) {
     self.state.withLock { state in
+      if flippingBits { state.system.flipBits(&state.generator) }
       state.system.losePower(&state.generator, modes: modes)
       state.restart()
     }
   }
+
+  /// Forgets everything, for good: nobody uses it any more.
+  package func erase() { self.state.withLock { $0.system = VirtualFileSystem() } }
 
   /// The process is killed (`kill -9`) and another takes its place: what was written is there, locks are free.
   package func killProcess() { self.state.withLock { $0.restart() } }
@@ -341,14 +347,15 @@ extension FaultyDisk.State {
 
   /// Throws if a fault was injected for this call, or it cannot be made.
   fileprivate mutating func check(_ operation: DiskFault.Operation, _ path: String, changes: Bool) throws(DiskError) {
-    try self.checkPower("\(operation)", path)
-    if changes { try self.checkChange("\(operation)", path) }
+    try self.checkPower(operation.rawValue, path)
+    if changes { try self.checkChange(operation.rawValue, path) }
+    if self.faults.isEmpty { return }
     for index in self.faults.indices where self.faults[index].operation == operation && path.hasSuffix(self.faults[index].pathSuffix) {
       if self.faults[index].after > 0 {
         self.faults[index].after -= 1
       } else {
         let fault = self.faults.remove(at: index)
-        throw DiskError(fault.kind, operation: "\(operation)", path: path)
+        throw DiskError(fault.kind, operation: operation.rawValue, path: path)
       }
     }
   }

@@ -170,6 +170,22 @@ struct VirtualFileSystem: Sendable {
 
   // MARK: Loss of power
 
+  /// Flips a bit of one write in each log and index that has any which was not synced. Other files are replaced as a whole, synced before
+  /// their names are changed.
+  mutating func flipBits(_ generator: inout SeededGenerator) {
+    let names = self.nodes.keys.sorted().flatMap { node in (self.directory(node)?.names ?? [:]).sorted { $0.key < $1.key } }
+    for (name, number) in names where [".log", "index", ".snapshot"].contains(where: name.hasSuffix) {
+      guard case .file(var file)? = self.nodes[number], let index = file.pending.indices.randomElement(using: &generator),
+        case .write(let position, var bytes) = file.pending[index], position + bytes.count > file.durable.count
+      else { continue }
+      // What was synced before and is written over with the same bytes holds them, whichever of the two writes survives.
+      let first = max(0, file.durable.count - position)
+      bytes[Int.random(in: first..<bytes.count, using: &generator)] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
+      file.pending[index] = .write(position: position, bytes: bytes)
+      self.nodes[number] = .file(file)
+    }
+  }
+
   /// What was not synced is lost, in part or whole, as the generator has it.
   mutating func losePower(_ generator: inout SeededGenerator, modes: [LossMode]) {
     for number in self.nodes.keys.sorted() {

@@ -140,6 +140,18 @@ package final class World: Sendable {
 
   func drawBits() -> UInt64 { self.state.withLock { $0.generator.next() } }
 
+  /// The end: nothing happens any more, and nobody is held in memory by what was to happen.
+  package func end() {
+    let left = self.state.withLock { state in
+      defer { state.queue = EventQueue() }
+      let held = state.nodes.map(\.held)
+      for index in state.nodes.indices { (state.nodes[index].held, state.nodes[index].heldPosition) = ([], 0) }
+      return (state.queue, held)
+    }
+    _ = left
+    self.net.end()
+  }
+
   // MARK: - Nodes
 
   /// Makes room for one more machine, which is off. Returns its index.

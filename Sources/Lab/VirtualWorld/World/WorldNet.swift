@@ -60,6 +60,15 @@ package final class WorldNet: Sendable {
     for connection in self.connections where connection.joins(a, b) { connection.reset(in: world) }
   }
 
+  /// Forgets everybody.
+  func end() {
+    let left = self.state.withLock { state in
+      defer { (state.listeners, state.connections) = ([:], []) }
+      return (state.listeners, state.connections)
+    }
+    _ = left
+  }
+
   private var connections: [WorldConnection] { self.state.withLock { $0.connections } }
 
   // MARK: - What the world and its links ask

@@ -15,7 +15,7 @@ struct SimCommand: AsyncParsableCommand {
       Exit codes: 0 every promise was kept; 1 one was broken, with the story and the command that shows it again; 64 the command line \
       was wrong.
       """,
-    subcommands: [SimRunCommand.self])
+    subcommands: [SimRunCommand.self, SimMutantsCommand.self])
 }
 
 /// `apus sim run`

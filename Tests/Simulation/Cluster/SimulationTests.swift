@@ -49,6 +49,12 @@ struct SimulationTests {
     Self.run([seed], SimulationOptions(nodeCount: nodes, duration: .seconds(nodes == 1 ? 40 : 60), faults: Self.firstFaults))
   }
 
+  /// 1012: a fetcher that backed off woke itself without end. 7092, 8000, 8010: a replica that was out of the ISR and held everything was
+  /// never proposed again. 7093: what a write that had failed for want of room left in a segment came back with a loss of power.
+  @Test(
+    "What was found since is not found again", arguments: [(1012, 3), (7092, 3), (7093, 3), (8000, 5), (8010, 5)] as [(UInt64, Int)])
+  func laterRegressions(seed: UInt64, nodes: Int) { Self.run([seed], SimulationOptions(nodeCount: nodes, duration: .seconds(60))) }
+
   @Test("Seeds that nobody has seen before")
   func fresh() {
     let first = UInt64.random(in: 0..<1 << 48)

@@ -118,8 +118,8 @@ package struct Simulation {
           let log = DiskLog(TopicPartition(topic.name, PartitionID(Int32(index))), on: node.disk, durable: false)
           return "\(log.endOffset) of epoch \(log.batches.map(\.epoch).max() ?? .unknown)"
         }
-        return "\(topic.name)-\(index) (leader \(partition.leader) in epoch \(partition.leaderEpoch), in sync \(partition.inSyncReplicas) of "
-          + "\(partition.assignedReplicas), whose logs end at \(ends))"
+        return "\(topic.name)-\(index) (leader \(partition.leader) in epoch \(partition.leaderEpoch), in sync "
+          + "\(partition.inSyncReplicas) of \(partition.assignedReplicas), whose logs end at \(ends))"
       }
     }
   }

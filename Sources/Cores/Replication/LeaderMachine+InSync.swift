@@ -87,7 +87,7 @@ extension LeaderMachine {
     return follower.steadySince.map { now - $0 >= self.probation } ?? false
   }
 
-  private mutating func proposeExpansion(_ now: Instant, into effects: inout [Effect]) {
+  mutating func proposeExpansion(_ now: Instant, into effects: inout [Effect]) {
     guard self.pending == nil, self.resignation == nil else { return }
     // Nearly always nobody is to join, and a fetch must not pay for more than a look; a closure would copy the machine.
     var joining: [NodeID] = []

@@ -247,6 +247,8 @@ package struct LeaderMachine<Token: Equatable & Sendable>: Sendable {
       self.wakeAll(into: &effects)
       effects.append(.trace(.tookLeadership(self.epoch, logEndOffset: self.log.logEndOffset, highWatermark: self.log.highWatermark)))
     }
+    // Who is out of the ISR now may hold everything, and has then nothing more to ask for.
+    self.proposeExpansion(now, into: &effects)
     self.advanceHighWatermark(now, lease, into: &effects)
     self.completeDeletions(into: &effects)
   }

@@ -168,6 +168,8 @@ extension PartitionLog {
     do throws(DiskError) {
       try file.truncate(to: self.segments[index].byteCount)
       self.segments[index].reservedByteCount = 0
+      // The cut has to be synced with what comes next, also if that is in another segment.
+      self.segments[index].syncedByteCount = min(self.segments[index].syncedByteCount, self.segments[index].byteCount - 1)
     } catch {
       self.takeOffline("\(failure); and what was written of the batch cannot be removed: \(error)")
     }

@@ -10,7 +10,9 @@ extension PartitionLog {
   mutating func recover(rebuildingEpochs: Bool, report: inout RecoveryReport) throws(StorageError) {
     let point = rebuildingEpochs ? self.segments[0].baseOffset : report.recoveryPoint
     self.recoveryPoint = min(report.recoveryPoint, point)
-    let first = self.segmentIndex(for: point)
+    var first = self.segmentIndex(for: point)
+    // What a failed write left at the end of a segment was cut off, and the cut may be lost where the next segment was begun after it.
+    if first > 0, self.segments[first].baseOffset == point { first -= 1 }
     self.leaderEpochs.truncate(toEnd: max(point, self.segments[first].baseOffset))
     var scanner = SegmentScanner<Disk>(isCredulous: self.store.makes(.recoversUnchecked))
     var hasChanged = false
@@ -23,7 +25,10 @@ extension PartitionLog {
       if let defect = scan.defect {
         hasChanged = true
         try self.cut(segment: index, at: scan.validEnd, defect: defect, report: &report)
-        try self.dropSegments(after: index, reason: "the one before it is cut short", report: &report)
+        // One that goes on where this one ends lacks nothing: it was begun after a write here had failed.
+        if index == self.activeIndex || self.segments[index + 1].baseOffset != scan.nextOffset {
+          try self.dropSegments(after: index, reason: "the one before it is cut short", report: &report)
+        }
       } else if index + 1 < self.segments.count, self.segments[index + 1].baseOffset > self.recoveryPoint,
         self.segments[index + 1].baseOffset != scan.nextOffset
       {

@@ -114,7 +114,12 @@ package struct Simulation {
       return registered.partitions.enumerated().compactMap { index, partition in
         let isMoving = !partition.addingReplicas.isEmpty || !partition.removingReplicas.isEmpty
         if partition.leader != .none, partition.inSyncReplicas.count == partition.assignedReplicas.count, !isMoving { return nil }
-        return "\(topic.name)-\(index) (leader \(partition.leader), in sync \(partition.inSyncReplicas) of \(partition.assignedReplicas))"
+        let ends = partition.assignedReplicas.compactMap { self.cluster.node($0) }.map { node in
+          let log = DiskLog(TopicPartition(topic.name, PartitionID(Int32(index))), on: node.disk, durable: false)
+          return "\(log.endOffset) of epoch \(log.batches.map(\.epoch).max() ?? .unknown)"
+        }
+        return "\(topic.name)-\(index) (leader \(partition.leader) in epoch \(partition.leaderEpoch), in sync "
+          + "\(partition.inSyncReplicas) of \(partition.assignedReplicas), whose logs end at \(ends))"
       }
     }
   }

@@ -42,11 +42,21 @@ struct SimulationTests {
     .restart, .rolling, .slowDisk, .slowWire, .topics,
   ]
 
+  private static let secondFaults = Self.firstFaults.union([.blackout, .bitFlip, .reassignKill, .voters, .unclean])
+
   /// 25, 1003: power that was lost while a topic was made left an empty `partition.metadata`, and the partition out of service. 1005, 1006:
   /// a new leader told consumers that the log ended before what they had read.
   @Test("What was found with all troubles is not found again", arguments: [(25, 1), (1003, 3), (1005, 3), (1006, 3)] as [(UInt64, Int)])
   func regressionsOfAll(seed: UInt64, nodes: Int) {
     Self.run([seed], SimulationOptions(nodeCount: nodes, duration: .seconds(nodes == 1 ? 40 : 60), faults: Self.firstFaults))
+  }
+
+  /// 1012: a fetcher that backed off woke itself without end. 7092, 8000, 8010: a replica that was out of the ISR and held everything was
+  /// never proposed again. 7093: what a write that had failed for want of room left in a segment came back with a loss of power.
+  @Test(
+    "What was found since is not found again", arguments: [(1012, 3), (7092, 3), (7093, 3), (8000, 5), (8010, 5)] as [(UInt64, Int)])
+  func laterRegressions(seed: UInt64, nodes: Int) {
+    Self.run([seed], SimulationOptions(nodeCount: nodes, duration: .seconds(60), faults: Self.secondFaults))
   }
 
   @Test("Seeds that nobody has seen before")

@@ -36,6 +36,17 @@ struct InSyncReplicasTests {
     #expect(leader.machine.nextDeadline == leader.now + .seconds(30) + .nanoseconds(1))
   }
 
+  @Test("Who is taken out of the ISR and holds everything is proposed at once: it may have nothing more to ask for")
+  func comesBackAtOnce() {
+    var leader = LeaderHarness()
+    _ = leader.does(.appended(endOffset: Offset(10)))
+    _ = leader.fetch(2, 10)
+    _ = leader.fetch(3, 10)
+    #expect(proposed(leader.does(.registrationChanged(LeaderHarness.registration(version: 11, inSync: [1])))) == [1, 2, 3])
+    // Nor does a proposal that the controller's own change made void stay the last.
+    #expect(proposed(leader.does(.registrationChanged(LeaderHarness.registration(version: 12, inSync: [1, 2])))) == [1, 2, 3])
+  }
+
   @Test("A new leader gives its followers the whole time from its election")
   func newLeader() {
     var leader = LeaderHarness(end: 10)

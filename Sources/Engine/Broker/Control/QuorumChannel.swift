@@ -11,11 +11,13 @@ import Wire
 /// of request, so that heartbeats wait for nothing.
 final class QuorumChannel<Env: Environment>: ControllerChannel {
   /// Answers leave in the order of requests: what may take long must not stand before what must not.
-  private enum Line: Hashable { case heartbeats, changes, forwards }
+  private enum Line: Hashable, CaseIterable { case heartbeats, changes, forwards }
   private struct State: Sendable {
     var leader = QuorumLeader(node: nil, epoch: .unknown)
     var peers: [Line: Peer<Env>] = [:]
     var isClosed = false
+    /// In an order that is the same in every process, as they are closed in it.
+    var orderedPeers: [Peer<Env>] { Line.allCases.compactMap { self.peers[$0] } }
   }
 
   private let node: NodeID
@@ -45,7 +47,7 @@ final class QuorumChannel<Env: Environment>: ControllerChannel {
       defer { state.leader = leader }
       if node == state.leader.node { return ([], nil) }
       defer { state.peers = [:] }
-      return (Array(state.peers.values), known)
+      return (state.orderedPeers, known)
     }
     // What waits there would wait in vain; whoever asked asks again.
     for peer in old { peer.close() }
@@ -56,7 +58,7 @@ final class QuorumChannel<Env: Environment>: ControllerChannel {
     let peers = self.state.withLock { state in
       state.isClosed = true
       defer { state.peers = [:] }
-      return Array(state.peers.values)
+      return state.orderedPeers
     }
     for peer in peers { peer.close() }
   }

@@ -162,6 +162,9 @@ extension RaftDriver {
         var readers: Aftermath = []
         self.wakeReaders(&state, &readers)
         defer { state.peers = [:] }
+        // In an order that is the same in every process.
+        func rank(_ key: PeerKey) -> (String, UInt16, Int) { (key.address.host, key.address.port, key.isForFetches ? 1 : 0) }
+        let peers = state.peers.sorted { rank($0.key) < rank($1.key) }.map { $0.value }
         do throws(StorageError) {
           if !state.hasFailed {
             let ticket = try state.log.beginFlush()
@@ -169,10 +172,9 @@ extension RaftDriver {
             if let ticket { state.log.completeFlush(ticket) }
             try state.log.closeCleanly()
           }
-          return (nil, Array(state.peers.values), readers)
-        } catch { return (MetadataLogError("\(error)"), Array(state.peers.values), readers) }
+          return (nil, peers, readers)
+        } catch { return (MetadataLogError("\(error)"), peers, readers) }
       }
-      // In any order: they know nothing of each other.
       for peer in peers { peer.close() }
       for reader in readers { reader() }
       completion(result)

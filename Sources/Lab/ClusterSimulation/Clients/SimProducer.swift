@@ -140,8 +140,8 @@ final class SimProducer: Sendable {
 
   /// Which batch of a line may go next. One that goes again is alone in flight, so that none overtakes it.
   ///
-  /// No batch goes that is further from the first which is not acknowledged than there may be in flight: leaders know again a producer's last
-  /// five only, and that one may wait at a leader that is cut off while another takes what comes behind it.
+  /// No batch goes that is further from the first which is not acknowledged than there may be in flight: leaders know again a producer's
+  /// last five only, and that one may wait at a leader that is cut off while another takes what comes behind it.
   private static func next(_ line: Line, inFlightMax: Int) -> Int? {
     guard let index = line.batches.firstIndex(where: { !$0.isInFlight }), index < inFlightMax else { return nil }
     return line.batches[index].attempts > 0 && index > 0 ? nil : index

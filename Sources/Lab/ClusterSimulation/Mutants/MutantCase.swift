@@ -45,13 +45,16 @@
       MutantCase("forgetsProducers", 20..<24, faults: Self.most, quick: true),
       MutantCase("recoversUnchecked", 1..<11, faults: [.power, .bitFlip]),
       MutantCase("trustsPageCache", 10..<30, nodes: 1, faults: [.diskError, .power, .powerAtWrite, .kill, .restart]),
-      MutantCase("tellsOlderWatermark", 1..<20, seconds: 60, faults: [.power, .powerAtWrite, .blackout]),
+      MutantCase("tellsOlderWatermark", 15..<25, seconds: 60, faults: [.power, .powerAtWrite, .blackout]),
       // Replication's.
       MutantCase("acknowledgesEarly", 20..<24, faults: Self.most, quick: true),
       MutantCase("countsUnflushed", 24..<34, faults: Self.most),
       MutantCase("claimsUnflushed", 20..<24, faults: Self.most, quick: true),
       MutantCase("trustsOwnEnd", 24..<34, faults: Self.most),
       MutantCase("forgetsLease", 5..<20, seconds: 60, faults: [.isolate, .pause]),
+      // The controller's.
+      MutantCase("anyReplicaIsElected", 20..<28, faults: Self.most),
+      MutantCase("fencedStaysInSync", 20..<28, faults: Self.most),
       // Raft's.
       MutantCase("skipsLogMatching", 20..<24, faults: Self.most),
       MutantCase("countsMinority", 20..<24, faults: Self.most, quick: true),

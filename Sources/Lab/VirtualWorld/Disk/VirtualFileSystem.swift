@@ -180,10 +180,23 @@ struct VirtualFileSystem: Sendable {
       else { continue }
       // What was synced before and is written over with the same bytes holds them, whichever of the two writes survives.
       let first = max(0, file.durable.count - position)
-      bytes[Int.random(in: first..<bytes.count, using: &generator)] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
+      let place = Int.random(in: first..<bytes.count, using: &generator)
+      if name.hasSuffix(".log"), Self.isLeaderEpoch(place, of: bytes) { continue }
+      bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
       file.pending[index] = .write(position: position, bytes: bytes)
       self.nodes[number] = .file(file)
     }
+  }
+
+  /// Whether a byte of a write of whole batches belongs to a batch's leader epoch: the one field of Kafka's format that no checksum covers
+  /// and that follows from nothing else, so that nobody can tell when it is wrong.
+  private static func isLeaderEpoch(_ place: Int, of bytes: [UInt8]) -> Bool {
+    var start = 0
+    while start + 16 <= bytes.count, place >= start + 12 {
+      if place < start + 16 { return true }
+      start += 12 + bytes[start + 8..<start + 12].reduce(0) { $0 << 8 | Int($1) }
+    }
+    return false
   }
 
   /// What was not synced is lost, in part or whole, as the generator has it.

@@ -47,7 +47,7 @@ import Replication
         $0.minInSync = 2
         $0.replicationFactor = 2
       },
-      MutantCase(mutant: .truncatesToHighWatermark, faults: [.crash, .move, .longDelay], seedMin: 10, seedMax: 30) { $0.minInSync = 1 },
+      MutantCase(mutant: .truncatesToHighWatermark, faults: [.crash, .move, .longDelay], seedMin: 0, seedMax: 200) { $0.minInSync = 1 },
       MutantCase(mutant: .truncatesOnce, faults: [.crash, .pause, .move], seedMax: 30),
       MutantCase(mutant: .trustsOwnEnd, faults: [.crash, .move], seedMax: 20),
       MutantCase(mutant: .evictsOnFirstWrite, faults: [], seedMax: 10) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how long partitions cannot be written to when something fails, as clients see it, and checks that nothing acknowledged is lost.
 
-Three brokers, a topic of 12 partitions with three replicas, one librdkafka client for each that writes every 5 ms with acks=all. For each
+Three brokers, a topic of 12 partitions with three replicas, a librdkafka client that writes to each every 5 ms with acks=all. For each
 fault a number of rounds: wait until every replica is in sync and every preferred leader leads, do it, wait until every partition takes
 records again, repair it. Unavailability is the longest time between two acknowledgements of a partition around the fault. At the end every
 acknowledged record must be there, once and in order with clients that are idempotent.
@@ -200,7 +200,7 @@ def run_fault(options, fault, lab=None):
             setting.create_topic()
             setting.settle()
             client = CLIENTS[options.client]
-            probe = Probe(cluster.bootstrap, TOPIC, options.partitions, client).start()
+            probe = Probe(cluster.bootstrap, TOPIC, options.partitions, client, options.clients).start()
             rounds = []
             try:
                 for number in range(options.rounds):
@@ -234,7 +234,7 @@ def run_pauses(options):
             def epochs():
                 return (cluster.status()["quorum"]["epoch"], {number: each["leaderEpoch"] for number, each in cluster.partitions(TOPIC).items()})
 
-            probe = Probe(cluster.bootstrap, TOPIC, options.partitions, CLIENTS[options.client]).start()
+            probe = Probe(cluster.bootstrap, TOPIC, options.partitions, CLIENTS[options.client], options.clients).start()
             before, pauses = epochs(), 0
             began = time.monotonic()
             while time.monotonic() - began < options.pause_seconds:
@@ -310,6 +310,7 @@ def main():
     parser.add_argument("--faults", nargs="+", choices=[*FAULTS, "pauses"], default=[*FAULTS, "pauses"])
     parser.add_argument("--partitions", type=int, default=12)
     parser.add_argument("--client", choices=CLIENTS, default="idempotent")
+    parser.add_argument("--clients", type=int, default=1, help="producers, each for its share of the partitions; default: one")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every node")
     parser.add_argument("--pause-seconds", type=int, default=600)
     parser.add_argument("--single", action="store_true", help="one broker, killed and started again")

@@ -23,17 +23,10 @@ CLIENTS = {
 INTERVAL = 0.005
 
 
-class Partition:
-    """One client that writes to one partition."""
+class Client:
+    """A producer, for one partition or several."""
 
-    def __init__(self, bootstrap, topic, number, settings):
-        self.topic, self.number = topic, number
-        # By the record's number.
-        self.sent = array("d")
-        # When it was acknowledged; 0: not yet.
-        self.acknowledged = array("d")
-        self.offsets = array("q")
-        self.errors = []
+    def __init__(self, bootstrap, settings):
         self.retries = 0
         self.producer = Producer({
             "bootstrap.servers": bootstrap, "message.timeout.ms": 120_000, "statistics.interval.ms": 500, "stats_cb": self.statistics,
@@ -43,6 +36,19 @@ class Partition:
     def statistics(self, text):
         brokers = json.loads(text)["brokers"].values()
         self.retries = sum(broker["txretries"] for broker in brokers)
+
+
+class Partition:
+    """What a client wrote to one partition."""
+
+    def __init__(self, client, topic, number):
+        self.producer, self.topic, self.number = client.producer, topic, number
+        # By the record's number.
+        self.sent = array("d")
+        # When it was acknowledged; 0: not yet.
+        self.acknowledged = array("d")
+        self.offsets = array("q")
+        self.errors = []
 
     def send(self):
         number = len(self.sent)
@@ -90,10 +96,11 @@ class Partition:
 
 
 class Probe:
-    """A client for each partition; one thread makes all of them write every 5 ms."""
+    """One thread writes a record to each partition every 5 ms, by one client for all of them or by several."""
 
-    def __init__(self, bootstrap, topic, partitions, settings):
-        self.partitions = [Partition(bootstrap, topic, number, settings) for number in range(partitions)]
+    def __init__(self, bootstrap, topic, partitions, settings, clients=1):
+        self.clients = [Client(bootstrap, settings) for _ in range(clients)]
+        self.partitions = [Partition(self.clients[number % clients], topic, number) for number in range(partitions)]
         self.late = 0
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -112,7 +119,8 @@ class Probe:
         while not self.stopping.is_set():
             for each in self.partitions:
                 each.send()
-                each.producer.poll(0)
+            for client in self.clients:
+                client.producer.poll(0)
             due += INTERVAL
             wait = due - time.monotonic()
             if wait > 0:
@@ -134,7 +142,7 @@ class Probe:
                 time.sleep(0.01)
 
     def retries(self):
-        return sum(each.retries for each in self.partitions)
+        return sum(each.retries for each in self.clients)
 
     def errors(self):
         return [(each.number, *error) for each in self.partitions for error in each.errors]
@@ -142,10 +150,10 @@ class Probe:
     def stop(self):
         self.stopping.set()
         self.thread.join(30)
-        for each in self.partitions:
-            left = each.producer.flush(120)
+        for client in self.clients:
+            left = client.producer.flush(120)
             if left:
-                raise AssertionError(f"partition {each.number}: {left} records were neither acknowledged nor refused")
+                raise AssertionError(f"{left} records were neither acknowledged nor refused")
 
 
 def read_all(bootstrap, topic, partition, timeout=60):

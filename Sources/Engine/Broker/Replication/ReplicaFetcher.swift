@@ -24,7 +24,7 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
     var asked: [TopicIDPartition: Asked] = [:]
     /// Nil while the leader's address is not known.
     var peer: Peer<Env>?
-    var address: NodeAddress?
+    var place: LeaderPlace?
     var brokerEpoch: BrokerEpoch
     var outbox: [Replication.FetchPlan<TopicIDPartition>] = []
     var isSending = false
@@ -40,7 +40,7 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
   private let node: NodeID
   private let state: Mutex<State>
 
-  init(leader: NodeID, index: Int, address: NodeAddress?, brokerEpoch: BrokerEpoch, owner: ReplicaFetchers<Env>) {
+  init(leader: NodeID, index: Int, place: LeaderPlace?, brokerEpoch: BrokerEpoch, owner: ReplicaFetchers<Env>) {
     self.leader = leader
     self.index = index
     self.owner = owner
@@ -49,7 +49,7 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
     self.node = owner.node
     let settings = Machine.Settings(backoff: owner.settings.backoff, backoffMax: owner.settings.backoffMax, overtakes: true)
     var state = State(machine: Machine(settings: settings, now: owner.environment.now()), brokerEpoch: brokerEpoch)
-    state.address = address
+    state.place = place
     var none: [Machine.Effect] = []
     state.machine.handle(.quotaExceeded(owner.throttle.isExceeded), now: owner.environment.now(), into: &none)
     self.state = Mutex(state)
@@ -110,14 +110,16 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
     }
   }
 
-  func move(to address: NodeAddress?) {
+  /// The leader is reached elsewhere, or is another process than before. A connection to the one before may seem to stand for as long as
+  /// nothing is sent on it: a fetch that waits there would be waited for until it times out.
+  func move(to place: LeaderPlace?) {
     let old: Peer<Env>? = self.state.withLock { state in
-      guard address != state.address else { return nil }
-      state.address = address
+      guard place != state.place else { return nil }
+      state.place = place
       defer { state.peer = nil }
       return state.peer
     }
-    // Its requests fail, and the next go to the new address.
+    // Its requests fail, and the next go to the new place.
     old?.close()
     self.turnEnded()
   }
@@ -150,7 +152,7 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
   }
 
   /// There is somewhere to send to, and somebody to send as.
-  private static func canSend(_ state: State) -> Bool { state.address != nil && state.brokerEpoch != .unknown }
+  private static func canSend(_ state: State) -> Bool { state.place != nil && state.brokerEpoch != .unknown }
 
   private func handle(_ input: Machine.Input, _ state: inout State) {
     switch input {
@@ -194,7 +196,7 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
 
   private func peer(_ state: inout State) -> Peer<Env>? {
     if let peer = state.peer { return peer }
-    guard let address = state.address else { return nil }
+    guard let address = state.place?.address else { return nil }
     let name = "broker-\(self.node)-fetcher-\(self.index)"
     let (doubts, leader) = (self.owner.doubts, self.leader)
     let peer = Peer(address, for: .data, clientID: name, environment: self.environment) { _ in doubts.connectionEnded(with: leader) }
@@ -282,7 +284,7 @@ final class ReplicaFetcher<Env: Environment>: Expirable {
 
   /// Over a connection of its own, for on the other a fetch may wait for long. Rare.
   func askOffsets(for partition: Partition<Env>, _ epoch: LeaderEpoch) {
-    guard let address = self.state.withLock({ $0.isClosed ? nil : $0.address }) else {
+    guard let address = self.state.withLock({ $0.isClosed ? nil : $0.place?.address }) else {
       return partition.leaderOffsetsLearned(Self.offsets(epoch, .networkException))
     }
     let peer = Peer(address, for: .data, clientID: "broker-\(self.node)-offsets", environment: self.environment)

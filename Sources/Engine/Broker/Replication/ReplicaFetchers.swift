@@ -18,6 +18,12 @@ struct ReplicaFetcherSettings: Sendable {
   var backoffMax: Duration
 }
 
+/// Where a leader is reached, and which of its processes that is.
+struct LeaderPlace: Sendable, Hashable {
+  var address: NodeAddress
+  var brokerEpoch: BrokerEpoch
+}
+
 /// Everything this broker fetches as a follower: one `ReplicaFetcher` for each broker that leads something for it, or several.
 final class ReplicaFetchers<Env: Environment>: Sendable {
   private struct Place: Hashable { var leader: NodeID, index: Int }
@@ -25,7 +31,7 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
     var fetchers: [Place: ReplicaFetcher<Env>] = [:]
     /// Which fetcher has each partition.
     var places: [TopicIDPartition: Place] = [:]
-    var addresses: [NodeID: NodeAddress] = [:]
+    var leaders: [NodeID: LeaderPlace] = [:]
     var brokerEpoch = BrokerEpoch.unknown
     var isClosed = false
     /// Callers that will say when their turn is over: until then nothing is sent.
@@ -102,7 +108,7 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
   private func fetcher(at place: Place, _ state: inout State) -> ReplicaFetcher<Env> {
     if let fetcher = state.fetchers[place] { return fetcher }
     let fetcher = ReplicaFetcher(
-      leader: place.leader, index: place.index, address: state.addresses[place.leader], brokerEpoch: state.brokerEpoch, owner: self)
+      leader: place.leader, index: place.index, place: state.leaders[place.leader], brokerEpoch: state.brokerEpoch, owner: self)
     state.fetchers[place] = fetcher
     return fetcher
   }
@@ -162,16 +168,17 @@ final class ReplicaFetchers<Env: Environment>: Sendable {
 
   /// Where the brokers are reached by other brokers. Those that are gone, or elsewhere now, lose their connection.
   func update(_ brokers: [BrokerRegistration], listener: String) {
-    var addresses: [NodeID: NodeAddress] = [:]
+    var leaders: [NodeID: LeaderPlace] = [:]
     for broker in brokers {
       guard let endpoint = broker.endpoint(listener) else { continue }
-      addresses[broker.nodeID] = NodeAddress(host: endpoint.host, port: endpoint.port)
+      let address = NodeAddress(host: endpoint.host, port: endpoint.port)
+      leaders[broker.nodeID] = LeaderPlace(address: address, brokerEpoch: broker.epoch)
     }
     let fetchers = self.state.withLock { state in
-      state.addresses = addresses
+      state.leaders = leaders
       return Self.sorted(state)
     }
-    for fetcher in fetchers { fetcher.move(to: addresses[fetcher.leader]) }
+    for fetcher in fetchers { fetcher.move(to: leaders[fetcher.leader]) }
   }
 
   /// Nothing is fetched before the broker has an incarnation that leaders can tell from an older one (KIP-903).

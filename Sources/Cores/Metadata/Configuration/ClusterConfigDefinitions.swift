@@ -27,7 +27,7 @@ let clusterConfigs: [ConfigDefinition] = [
     "How often a broker says that it is alive, in milliseconds. Default in Apus: 100; Kafka's is 2000."),
   .broker("initial.broker.registration.timeout.ms", .int, "60000", .atLeast(1),
     "How long a broker tries to register when it starts before it gives up, in milliseconds."),
-  .broker("fenced.broker.linger.ms", .int, "10000", .atLeast(0),
+  .broker("fenced.broker.linger.ms", .int, "1000", .atLeast(0),
     "How long Metadata still lists a broker that was fenced, in milliseconds, so that clients move to other leaders before they forget it "
       + "(librdkafka loses a second otherwise). An own config of Apus; 0 is what Kafka does."),
   .broker("controlled.shutdown.enable", .boolean, "true", "Whether a broker that is stopped first hands its leaderships over."),

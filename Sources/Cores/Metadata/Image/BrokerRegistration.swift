@@ -16,7 +16,7 @@ package struct BrokerRegistration: Sendable, Hashable {
   package var endpoints: [Listener]
   package var features: [FeatureRange] = []
   package var rack: String?
-  /// A fenced broker leads nothing and is not shown to clients.
+  /// A fenced broker leads nothing, and clients are not told of it for longer than `fenced.broker.linger.ms`.
   package var isFenced: Bool
   package var isInControlledShutdown: Bool
   package var logDirectories: [KafkaUUID]

@@ -31,6 +31,9 @@ final class LeaderDoubts<Env: Environment>: Sendable {
 
     func expire() { self.finish() }
 
+    /// It has been answered, and waits for nothing.
+    fileprivate var isFinished: Bool { self.answer.withLock { $0 == nil } }
+
     /// Answers, unless it has.
     fileprivate func finish() {
       let answer = self.answer.withLock { answer in
@@ -102,6 +105,8 @@ final class LeaderDoubts<Env: Environment>: Sendable {
     let waiting = self.state.withLock { state -> (Waiting, until: Instant)? in
       let doubted = leaders.compactMap { node in state.doubts.doubted(node, now: now).map { (node, $0) } }
       guard let last = doubted.map(\.1).max(), now < last + Self.waitMax else { return nil }
+      // Those whose time was up went without a word.
+      state.waiting.removeAll { $0.isFinished }
       let waiting = Waiting(leaders: doubted.map(\.0), answer: answer)
       state.waiting.append(waiting)
       return (waiting, last + Self.waitMax)
